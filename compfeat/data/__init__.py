@@ -1,0 +1,1 @@
+"""From annotated frames on disk to batches of clips."""

@@ -1,0 +1,164 @@
+"""The typed things that flow between the rooms of the project.
+
+Conventions everywhere: images are RGB, boxes are absolute ``(x1, y1, x2, y2)`` pixels with ``x2 = x1 + width``, labels
+are ``1..num_classes`` with 0 the background, masks are binary ``[N, H, W]``, RLE is COCO's compressed run-length
+encoding ``{"size": [height, width], "counts": bytes}`` in column-major order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+RLE = dict  # {"size": [height, width], "counts": bytes}, as pycocotools takes and gives it
+SIZE_DIVISOR = 32  # the coarsest stride of the feature pyramid, to which batches are padded
+
+
+class FrameTarget(TypedDict):
+    """The objects of one frame: torchvision's detection target plus identities.
+
+    ``boxes [N, 4] float32``, ``labels [N] int64``, ``masks [N, H, W] uint8``, ``track_ids [N] int64``: equal ids in
+    two frames of one clip are the same object.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    masks: Tensor
+    track_ids: Tensor
+
+
+@dataclass(frozen=True)
+class Category:
+    """One class of a data set: its id in the annotation file and its name. Its label is its 1-based position."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One training sample: frames of one video, all transformed by the same geometry.
+
+    ``current [3, H, W]``, ``support [T, 3, H, W]`` and ``reference [3, H, W]`` are uint8 RGB; ``name`` says where they
+    come from, for error messages.
+    """
+
+    current: Tensor
+    support: Tensor
+    reference: Tensor
+    target: FrameTarget
+    reference_target: FrameTarget
+    name: str
+
+
+@dataclass(frozen=True)
+class ClipBatch:
+    """B clips, zero-padded at the right and bottom to one size divisible by 32.
+
+    ``current [B, 3, H, W]``, ``support [B, T, 3, H, W]``, ``reference [B, 3, H, W]`` uint8; ``image_sizes`` holds the
+    (height, width) of each clip before padding.
+    """
+
+    current: Tensor
+    support: Tensor
+    reference: Tensor
+    image_sizes: list[tuple[int, int]]
+    targets: list[FrameTarget]
+    reference_targets: list[FrameTarget]
+    names: list[str]
+
+    @classmethod
+    def collate(cls, clips: Sequence[Clip]) -> "ClipBatch":
+        """Pads and stacks clips; the ``collate_fn`` of the training loader."""
+        sizes = [(clip.current.shape[-2], clip.current.shape[-1]) for clip in clips]
+        return cls(
+            current=pad_and_stack([clip.current for clip in clips]),
+            support=pad_and_stack([clip.support for clip in clips]),
+            reference=pad_and_stack([clip.reference for clip in clips]),
+            image_sizes=sizes,
+            targets=[clip.target for clip in clips],
+            reference_targets=[clip.reference_target for clip in clips],
+            names=[clip.name for clip in clips],
+        )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "ClipBatch":
+        """The same batch with every tensor on ``device``."""
+
+        def move(value):
+            if isinstance(value, Tensor):
+                return value.to(device, non_blocking=non_blocking)
+            if isinstance(value, dict):
+                return {key: move(item) for key, item in value.items()}
+            if isinstance(value, list):
+                return [move(item) for item in value]
+            return value
+
+        return ClipBatch(**{f.name: move(getattr(self, f.name)) for f in fields(self)})
+
+    def pin_memory(self) -> "ClipBatch":
+        """The same batch with its images in page-locked memory; called by the loader when a GPU is used."""
+        pinned = {name: getattr(self, name).pin_memory() for name in ("current", "support", "reference")}
+        return ClipBatch(**{f.name: pinned.get(f.name, getattr(self, f.name)) for f in fields(self)})
+
+
+def pad_and_stack(images: Sequence[Tensor]) -> Tensor:
+    """Zero-pads images ``[..., H_i, W_i]`` at the right and bottom to one size divisible by 32 and stacks them."""
+    height = max(-(-image.shape[-2] // SIZE_DIVISOR) for image in images) * SIZE_DIVISOR
+    width = max(-(-image.shape[-1] // SIZE_DIVISOR) for image in images) * SIZE_DIVISOR
+    batch = images[0].new_zeros((len(images), *images[0].shape[:-2], height, width))
+    for slot, image in zip(batch, images, strict=True):
+        slot[..., : image.shape[-2], : image.shape[-1]].copy_(image)
+    return batch
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The N objects found in one frame, in the pixels of the resized frame the network saw.
+
+    ``boxes [N, 4]``, ``scores [N]`` in [0, 1], ``labels [N] int64``, ``masks [N, 1, m, m]`` mask probabilities inside
+    each box, ``features [N, C, h, w]`` the RoIAligned features by which the track head tells objects apart.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    masks: Tensor
+    features: Tensor
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass
+class Tube:
+    """One object through a video, in pixels of the original frames.
+
+    ``frames`` are the indices at which it was seen, in order; ``boxes`` (x1, y1, x2, y2), ``masks`` (RLE), ``scores``
+    and ``labels`` have one entry for each of them.
+    """
+
+    track_id: int
+    frames: list[int] = field(default_factory=list)
+    boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
+    masks: list[RLE] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+
+    @property
+    def score(self) -> float:
+        """The mean of the frame scores."""
+        return sum(self.scores) / len(self.scores)
+
+    @property
+    def label(self) -> int:
+        """The majority vote over frames; among equals the one with the larger summed score."""
+        votes: dict[int, tuple[int, float]] = {}
+        for label, score in zip(self.labels, self.scores, strict=True):
+            count, total = votes.get(label, (0, 0.0))
+            votes[label] = (count + 1, total + score)
+        return max(votes, key=lambda label: votes[label])
