@@ -149,6 +149,14 @@ class Tube:
     scores: list[float] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
 
+    def extend(self, later: "Tube") -> None:
+        """Appends what was seen of the same object in later frames."""
+        self.frames += later.frames
+        self.boxes += later.boxes
+        self.masks += later.masks
+        self.scores += later.scores
+        self.labels += later.labels
+
     @property
     def score(self) -> float:
         """The mean of the frame scores."""

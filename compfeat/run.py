@@ -1,0 +1,152 @@
+"""What the commands do: joins config, data, network and trainer."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+import torch
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from compfeat.evaluation import METRICS, TubeEvaluation, to_results, write_results, zip_results
+from compfeat.models.weights import coco_class_map, load_pretrained
+from compfeat.module import NonFiniteLoss
+from compfeat.predictor import VideoPredictor
+from compfeat.video import open_frames, write_video
+from compfeat.visualize import overlay
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+console = Console()
+
+
+def launch(task: Callable[[DictConfig], Any], config_name: str) -> None:
+    """Runs a task of this module under Hydra, and turns what a user can put right into one line and exit code 2.
+
+    With ``HYDRA_FULL_ERROR=1`` in the environment the traceback is shown instead.
+    """
+    traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must raise its errors, not print them
+    if "WANDB_API_KEY" not in os.environ:
+        os.environ.setdefault("WANDB_MODE", "offline")  # never a prompt
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
+    except (HydraException, OmegaConfBaseException, ValueError, OSError, NonFiniteLoss) as error:
+        if traceback:
+            raise
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def one_line(error: BaseException) -> str:
+    """The message at the bottom of a chain of errors, on one line."""
+    while isinstance(error, HydraException) and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.msg or error} ({error.full_key})".splitlines()[0]
+    return " ".join(str(error).split())
+
+
+def train(cfg: DictConfig) -> float | None:
+    """Trains a network as ``conf/train.yaml`` describes; returns the best validation AP, for sweeps."""
+    pl.seed_everything(cfg.seed, workers=True)
+    data = instantiate(cfg.data)
+    data.prepare_data()
+    data.setup()
+
+    cfg.model.categories = [{"id": c.id, "name": c.name} for c in data.categories]
+    cfg.model.detector.num_classes = len(data.categories)
+    if cfg.model.detector.backbone.frozen is None:
+        cfg.model.detector.backbone.frozen = cfg.weights is not None
+    recipe = OmegaConf.to_container(cfg.model, resolve=True)
+    predictor = instantiate(recipe, _convert_="all")
+    if cfg.weights is not None:
+        class_map = coco_class_map(data.categories) if cfg.weights == "coco" else None
+        console.print(str(load_pretrained(predictor.detector, cfg.weights, class_map)))
+
+    module = instantiate(cfg.module, _convert_="all")(
+        predictor=predictor, recipe=recipe, ground_truth=data.ground_truth
+    )
+    trainer = instantiate(cfg.trainer, callbacks=_each(cfg.callbacks), logger=_each(cfg.logger), _convert_="all")
+    trainer.fit(module, data, ckpt_path=cfg.resume)
+
+    checkpoint = trainer.checkpoint_callback
+    if trainer.fast_dev_run or checkpoint is None or checkpoint.best_model_score is None:
+        return None
+    console.print(f"best AP {checkpoint.best_model_score:.4f}: {checkpoint.best_model_path}", soft_wrap=True)
+    return float(checkpoint.best_model_score)
+
+
+def evaluate(cfg: DictConfig) -> None:
+    """Prints the metrics of a checkpoint as ``conf/evaluate.yaml`` describes; writes results.json and its zip."""
+    predictor = _load(cfg)
+    data = instantiate(cfg.data)
+    data.prepare_data()
+    data.setup()
+    if predictor.categories != data.categories:
+        raise ValueError(
+            f"{cfg.ckpt} was trained for other classes ({_names(predictor.class_names)}) than the data has "
+            f"({_names([c.name for c in data.categories])}): choose the data set it was trained on with data=..."
+        )
+    videos = data.val_dataloader()
+    ids = [category.id for category in predictor.categories]
+    results: list[dict] = []
+    for video in track(videos, description="videos", console=console):
+        results += to_results(video.id, len(video.frames), predictor.predict(video.frames), ids)
+    path = Path(cfg.output) / "results.json"
+    write_results(results, path)
+    zip_results(path)
+    if data.ground_truth is None:
+        console.print(f"[bold red]no ground truth in this split: nothing can be scored[/]; results in {path}")
+        return
+    scores = TubeEvaluation(data.ground_truth, results)
+    _print_table("tube AP and AR", {name: scores.metrics[name] for name in METRICS})
+    _print_table("AP by class", scores.per_class)
+    console.print(f"results: {path} and {path.with_suffix('.zip').name}", soft_wrap=True)
+
+
+def predict(cfg: DictConfig) -> None:
+    """Writes overlay.mp4 and results.json of one video as ``conf/predict.yaml`` describes."""
+    predictor = _load(cfg)
+    frames = open_frames(cfg.video)
+    tubes = predictor.predict(track(frames, total=frames.length, description=frames.name, console=console))
+    output = Path(cfg.output)
+    length = 1 + max((tube.frames[-1] for tube in tubes), default=-1)
+    ids = [category.id for category in predictor.categories]
+    write_results(to_results(1, frames.length or length, tubes, ids), output / "results.json")
+    drawn = [tube for tube in tubes if tube.score >= cfg.score]
+    write_video(output / "overlay.mp4", overlay(frames, drawn, predictor.class_names), frames.fps)
+    console.print(f"{len(drawn)} objects drawn of {len(tubes)} found: {output / 'overlay.mp4'}", soft_wrap=True)
+
+
+def _load(cfg: DictConfig) -> VideoPredictor:
+    device = cfg.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    changes = {} if cfg.get("tracker") is None else {"tracker": instantiate(cfg.tracker)}
+    return VideoPredictor.from_checkpoint(cfg.ckpt, device, **changes)
+
+
+def _each(group: DictConfig | None) -> list[Any]:
+    return [instantiate(entry) for entry in (group or {}).values()]
+
+
+def _names(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def _print_table(title: str, values: Mapping[str, float]) -> None:
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column("value", justify="right")
+    for name, value in values.items():
+        table.add_row(name, "-" if value < 0 else f"{value:.4f}")
+    console.print(table)

@@ -1,0 +1,109 @@
+"""Association of detections over time: one object takes at most one detection of a frame, and the reverse."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from compfeat.structures import Detections
+
+
+@dataclass(frozen=True)
+class Cues:
+    """Weights of what the paper's post-processing adds to the matching scores (MaskTrack R-CNN, Eq. 4)."""
+
+    confidence: float = 1.0
+    iou: float = 2.0
+    label: float = 10.0
+
+
+class OnlineTracker:
+    """Gives the detections of successive frames their identities; holds no weights and no network.
+
+    Args:
+        cues: weights of the post-processing cues; None matches by the network's scores alone.
+        keep_unseen: frames for which an object that is not seen is remembered; None is for ever.
+    """
+
+    def __init__(self, cues: Cues | None = None, keep_unseen: int | None = None) -> None:
+        if keep_unseen is not None and keep_unseen < 0:
+            raise ValueError(f"keep_unseen is a number of frames or null for ever, not {keep_unseen}")
+        self.cues = cues
+        self.keep_unseen = keep_unseen
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets every object: a new video begins."""
+        self._frame = 0
+        self._next_id = 1
+        self._objects: dict[int, _Remembered] = {}  # by identity, in the order of the score columns
+
+    @property
+    def memory(self) -> Tensor | None:
+        """``Detections.features`` of the K remembered objects ``[K, C, h, w]``, or None before the first."""
+        if not self._objects:
+            return None
+        return torch.stack([known.features for known in self._objects.values()])
+
+    def update(self, detections: Detections, scores: Tensor) -> list[int]:
+        """Matches the detections of the next frame with the remembered objects and remembers them.
+
+        Args:
+            detections: the N detections of the frame.
+            scores: ``[N, K + 1]`` from the network, against ``memory``; column 0 is "a new object".
+
+        Returns:
+            the identity of each detection, from 1; no two are equal. A detection whose object is claimed by a better
+            one takes its next best choice, which may be to start a new object.
+        """
+        identities = [0] * len(detections)
+        known = list(self._objects)
+        free = set(range(len(known)))
+        for row, column in _by_score(self._total(detections, scores.float().log_softmax(1))):
+            if identities[row] or (column and column - 1 not in free):
+                continue
+            if column:
+                free.remove(column - 1)
+                identities[row] = known[column - 1]
+            else:
+                identities[row] = self._next_id
+                self._next_id += 1
+        self._remember(identities, detections)
+        return identities
+
+    def _total(self, detections: Detections, scores: Tensor) -> Tensor:
+        if self.cues is None:
+            return scores
+        iou = torch.zeros_like(scores)
+        same = torch.ones_like(scores)
+        if self._objects:
+            objects = self._objects.values()
+            iou[:, 1:] = box_iou(detections.boxes, torch.stack([known.box for known in objects]))
+            same[:, 1:] = (detections.labels[:, None] == torch.stack([known.label for known in objects])).to(scores)
+        confidence = detections.scores.clamp(min=1e-6).log()[:, None]
+        return scores + self.cues.confidence * confidence + self.cues.iou * iou + self.cues.label * same
+
+    def _remember(self, identities: list[int], detections: Detections) -> None:
+        for i, identity in enumerate(identities):
+            self._objects[identity] = _Remembered(
+                detections.features[i], detections.boxes[i], detections.labels[i], self._frame
+            )
+        self._frame += 1
+        if self.keep_unseen is not None:
+            oldest = self._frame - 1 - self.keep_unseen
+            self._objects = {identity: known for identity, known in self._objects.items() if known.seen >= oldest}
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    features: Tensor
+    box: Tensor
+    label: Tensor
+    seen: int
+
+
+def _by_score(scores: Tensor) -> list[tuple[int, int]]:
+    """(row, column) of every entry, best first; ties go to the earlier row, then the earlier column."""
+    order = scores.flatten().cpu().sort(descending=True, stable=True).indices
+    return [divmod(index, scores.shape[1]) for index in order.tolist()]
