@@ -29,7 +29,7 @@ def warmup_multistep(
     milestones: tuple[int, ...] = (8, 11),
     gamma: float = 0.1,
 ) -> LambdaLR:
-    """Linear warm-up from ``warmup_factor`` over ``warmup_steps``, then times ``gamma`` at each epoch of ``milestones``.
+    """Linear warm-up from ``warmup_factor`` over ``warmup_steps``; times ``gamma`` at each epoch of ``milestones``.
 
     The paper's schedule ("Implementation Details"); stepped after every optimizer step.
     """

@@ -95,7 +95,7 @@ class VideoPredictor:
         return sorted(tubes.values(), key=lambda tube: tube.score, reverse=True)
 
     def step(self, frame: np.ndarray) -> list[Tube]:
-        """The objects of the next frame of a stream, each a ``Tube`` of this one frame; ``reset`` starts a new stream."""
+        """The objects of the next frame of a stream, each a ``Tube`` of this frame; ``reset`` starts a new stream."""
         return self._advance([frame])[0]
 
     def reset(self) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class TrackHead(nn.Module):
-    """The MaskTrack R-CNN tracking branch (Yang et al. 2019): two fully connected layers and dot products.
+    """The MaskTrack R-CNN tracking branch (Yang et al. 2019): two fully connected layers and scaled dot products.
 
     Args:
         channels: C of the object features.
@@ -21,8 +21,9 @@ class TrackHead(nn.Module):
         self.embed = nn.Sequential(
             nn.Flatten(), nn.Linear(channels * size * size, hidden), nn.ReLU(), nn.Linear(hidden, hidden)
         )
-        # A dot product sums `hidden` terms: with torch's default initialisation it starts far from zero, the softmax
-        # saturates, and the matching never leaves chance. Small last weights start it at "all equally likely".
+        # A dot product sums `hidden` terms: with torch's default initialisation it starts in the thousands, the softmax
+        # saturates, and the matching never leaves chance. Small last weights and the scale start it near zero.
+        self.scale = hidden**-0.5
         nn.init.normal_(self.embed[-1].weight, std=0.01)
         nn.init.zeros_(self.embed[-1].bias)
 
@@ -39,7 +40,7 @@ class TrackHead(nn.Module):
         sizes = [len(x) for x in (*objects, *references)]
         embeddings = self.embed(torch.cat([*objects, *references])).split(sizes)
         pairs = zip(embeddings[: len(objects)], embeddings[len(objects) :], strict=True)
-        return [F.pad(x @ r.T, (1, 0)) for x, r in pairs]
+        return [F.pad(self.scale * (x @ r.T), (1, 0)) for x, r in pairs]
 
 
 def match_targets(identities: Tensor, reference_identities: Tensor) -> Tensor:

@@ -1,0 +1,373 @@
+"""A procedural VIS data set, written to disk once in the layout of YouTube-VIS 2019.
+
+Textured shapes move, turn, grow, hide each other and leave the frame over a slowly moving background. The classes are
+outlines times fine markings ("striped disc", "checked disc", ...), so that they come in pairs that differ in nothing but
+the marking. Colours are random and say nothing about the class. A degraded frame hides the markings but not the outlines:
+only other frames of the video then know the class. Every knob of `ShapesGenerator` isolates one claim of the paper, and
+draws from its own random stream: the same seed with another share of degraded frames is the same film, degraded.
+"""
+
+import colorsys
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from pycocotools import mask as mask_api
+from tqdm import tqdm
+
+OUTLINES = ("disc", "square", "triangle", "star")
+MARKINGS = ("striped", "checked")
+CLASSES = tuple(f"{marking} {outline}" for outline in OUTLINES for marking in MARKINGS)
+SPLITS = ("train", "valid")
+
+FORMAT_VERSION = 1  # raised whenever the same knobs draw other pictures, so that old folders are not taken for new ones
+SUPERSAMPLING = 2
+MIN_VISIBLE_AREA = 12  # pixels; below this an object counts as hidden
+UNIT_SIDE = 96  # lengths below are in pixels of a frame whose shorter side is this; other frames scale them
+DIAMETER = (26.0, 44.0)
+WAVELENGTH = 8.0  # of the markings
+PAN = 8.0  # how far the background moves to either side
+JPEG_QUALITY = 92
+
+
+@dataclass(frozen=True)
+class ShapesGenerator:
+    """The knobs of the data set; equal knobs give equal files, byte for byte.
+
+    Args:
+        train_videos, valid_videos: videos in each split.
+        length: frames of a video.
+        width, height: of a frame, in pixels.
+        seed: of everything random; no two splits or videos share a stream.
+        max_objects: a video holds 1 to this many objects.
+        degraded: probability that a frame is degraded (blurred, pale and noisy), for each frame on its own.
+        lookalikes: probability that a video holds several objects of the same class and colour.
+        occlusion: 0 keeps the objects apart, 1 sends all of them across the frame through one place.
+        jumps: probability that, between two frames, the objects change places at random.
+        scenes: whether the kind of the background tells which of the two markings each outline has.
+
+    Raises:
+        ValueError: a knob is out of its range.
+    """
+
+    train_videos: int = 600
+    valid_videos: int = 60
+    length: int = 12
+    width: int = 160
+    height: int = 96
+    seed: int = 0
+    max_objects: int = 4
+    degraded: float = 0.5
+    lookalikes: float = 0.3
+    occlusion: float = 0.5
+    jumps: float = 0.0
+    scenes: bool = False
+
+    def __post_init__(self) -> None:
+        lowest = dict(train_videos=1, valid_videos=1, length=1, width=32, height=32, seed=0, max_objects=1)
+        for knob, low in lowest.items():
+            if getattr(self, knob) < low:
+                raise ValueError(f"shapes: {knob} must be at least {low}, not {getattr(self, knob)}")
+        for knob in ("degraded", "lookalikes", "occlusion", "jumps"):
+            if not 0 <= getattr(self, knob) <= 1:
+                raise ValueError(f"shapes: {knob} must lie between 0 and 1, not {getattr(self, knob)}")
+        if self.lookalikes and self.max_objects < 2:
+            raise ValueError("shapes: lookalikes needs max_objects of at least 2; set lookalikes to 0 or raise it")
+
+    def path(self, root: Path) -> Path:
+        """The folder under ``root`` that belongs to these knobs and to no others."""
+        knobs = {knob: float(value) for knob, value in asdict(self).items()}  # 1 and 1.0 are the same knob
+        fingerprint = hashlib.sha256(json.dumps([FORMAT_VERSION, knobs]).encode()).hexdigest()[:10]
+        return Path(root) / f"shapes-{fingerprint}"
+
+    def write(self, root: Path) -> Path:
+        """Writes ``{split}.json`` and ``{split}/JPEGImages/<video>/<frame>.jpg`` unless they are there; returns `path`.
+
+        The json is that of YouTube-VIS 2019 with compressed RLE; each video also has ``degraded``, one bool a frame.
+        The folder appears complete or not at all, also when several processes write it at once.
+        """
+        path = self.path(root)
+        if path.exists():
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as temporary:
+            folder = Path(temporary) / path.name
+            for split in SPLITS:
+                self._write_split(folder, split)
+            try:
+                folder.rename(path)
+            except OSError:  # a folder that is not empty stands there: another process was faster and wrote the same
+                if not path.exists():
+                    raise
+        return path
+
+    def _write_split(self, folder: Path, split: str) -> None:
+        count = getattr(self, f"{split}_videos")
+        (folder / split).mkdir(parents=True)
+        workers = min(count, os.cpu_count() or 1)
+        context = get_context("spawn")  # a fork of a process that has used OpenCV's threads can hang in OpenCV
+        with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+            written = pool.map(self._write_video, [folder] * count, [split] * count, range(count), chunksize=4)
+            entries = list(tqdm(written, total=count, desc=f"{folder.name}: drawing {split}", unit="video"))
+        annotations = [annotation for _, of_video in entries for annotation in of_video]
+        content = {
+            "info": {"description": "CompFeat shapes", "version": FORMAT_VERSION, "knobs": asdict(self)},
+            "videos": [video for video, _ in entries],
+            "categories": [{"id": label, "name": name} for label, name in enumerate(CLASSES, start=1)],
+            "annotations": [{"id": number} | annotation for number, annotation in enumerate(annotations, start=1)],
+        }
+        (folder / f"{split}.json").write_text(json.dumps(content))
+
+    def _write_video(self, folder: Path, split: str, index: int) -> tuple[dict, list[dict]]:
+        """Draws one video; returns its entry in ``videos`` and its ``annotations``, which have no ids yet."""
+        streams = np.random.SeedSequence([self.seed, SPLITS.index(split), index]).spawn(3)
+        casting, motion, camera = map(np.random.default_rng, streams)
+        unit = min(self.width, self.height) / UNIT_SIDE
+        scene = int(casting.integers(len(BACKGROUNDS)))
+        cast = self._cast(casting, scene)
+        sprites = [draw_sprite(actor, unit) for actor in cast]
+        background = draw_background(casting, scene, self.width, self.height, unit)
+        poses = self._poses(motion, len(cast), unit)
+        pan = PAN * unit * (1 + np.sin(motion.uniform(0, 6.3, 2) + np.linspace(0, 1.5, self.length)[:, None]))
+        degraded = camera.random(self.length) < self.degraded
+
+        names = [f"{index:04d}/{frame:05d}.jpg" for frame in range(self.length)]
+        images = folder / split / "JPEGImages"
+        (images / f"{index:04d}").mkdir(parents=True)
+        tubes = []
+        for frame, name in enumerate(names):
+            image, masks = render(background, pan[frame], sprites, poses[frame], self.width, self.height)
+            image = degrade(image, camera, unit) if degraded[frame] else image + camera.normal(0, 2, image.shape)
+            pixels = image.clip(0, 255).astype(np.uint8)[..., ::-1]  # OpenCV writes BGR
+            cv2.imwrite(str(images / name), pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+            tubes.append([annotate(mask) for mask in masks])
+
+        video_id, size = index + 1, {"width": self.width, "height": self.height, "length": self.length}
+        video = {"id": video_id, **size, "file_names": names, "degraded": degraded.tolist()}
+        annotations = []
+        for actor, tube in zip(cast, zip(*tubes, strict=True), strict=True):
+            segmentations, boxes, areas = zip(*tube, strict=True)
+            if any(areas):
+                annotations.append(
+                    {
+                        "video_id": video_id,
+                        "category_id": actor.category,
+                        "iscrowd": 0,
+                        **size,
+                        "segmentations": segmentations,
+                        "bboxes": boxes,
+                        "areas": areas,
+                    }
+                )
+        return video, annotations
+
+    def _cast(self, rng: np.random.Generator, scene: int) -> list["Actor"]:
+        """The objects of a video, the farthest first."""
+        alike = rng.random() < self.lookalikes
+        count = int(rng.integers(2 if alike else 1, self.max_objects + 1))
+        hues = (rng.random() + (np.arange(count) + rng.uniform(-0.2, 0.2, count)) / count) % 1
+        cast = []
+        for hue in hues:
+            outline, marking = int(rng.integers(len(OUTLINES))), int(rng.integers(len(MARKINGS)))
+            if self.scenes:  # two bits of the scene, one for the even and one for the odd outlines
+                marking = scene >> (outline % 2) & 1
+            look = (float(hue), rng.uniform(0.65, 0.95), rng.uniform(0.8, 1.0))
+            cast.append(Actor(outline, marking, look, rng.uniform(*DIAMETER), rng.uniform(0, np.pi)))
+        if alike:
+            for twin in range(1, int(rng.integers(2, count + 1))):
+                cast[twin] = cast[twin]._replace(outline=cast[0].outline, marking=cast[0].marking, hsv=cast[0].hsv)
+        return [cast[i] for i in rng.permutation(count)]
+
+    def _poses(self, rng: np.random.Generator, count: int, unit: float) -> np.ndarray:
+        """``[length, count, 4]``: centre x and y in pixels, turn in radians, scale of each object in each frame.
+
+        Places, one more than there are objects, lie on an ellipse and drift around it; `occlusion` bends their way
+        towards the far side, through the middle. Objects sit in places, and deal them anew when they jump.
+        """
+        size = np.array([self.width, self.height])
+        time = np.linspace(0, 1, self.length)[:, None]
+        angles = rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.arange(count + 1) / (count + 1)
+        drift, radius = rng.choice([-1, 1]) * rng.uniform(0.4, 0.9), rng.uniform(0.3, 0.48, (count + 1, 1))
+
+        def on_ellipse(angle: np.ndarray) -> np.ndarray:
+            return size * (0.5 + radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1))
+
+        start = on_ellipse(angles)
+        across = 2 * size * rng.uniform(0.42, 0.58, start.shape) - start
+        end = (1 - self.occlusion) * on_ellipse(angles + drift) + self.occlusion * across
+        places = start + (end - start) * time[..., None]  # [length, count + 1, 2]
+
+        seats = [rng.permutation(count + 1)[:count]]
+        for _ in range(self.length - 1):
+            jump, deal = rng.random() < self.jumps, rng.permutation(count + 1)[:count]
+            seats.append(deal if jump else seats[-1])
+        centres = np.take_along_axis(places, np.stack(seats)[..., None], axis=1)
+
+        centres = centres + 3 * unit * np.sin(rng.uniform(0, 6.3, (count, 2)) + 6 * time[..., None])
+        turns = rng.uniform(0, 2 * np.pi, count) + rng.uniform(-2.5, 2.5, count) * time
+        scales = 1 + 0.18 * np.sin(rng.uniform(0, 6.3, count) + rng.uniform(1, 4, count) * time)
+        return np.concatenate([centres, turns[..., None], scales[..., None]], axis=-1)
+
+
+class Actor(NamedTuple):
+    """What an object is: its class, colour, diameter (in units) and the direction of its marking (radians)."""
+
+    outline: int
+    marking: int
+    hsv: tuple[float, float, float]
+    diameter: float
+    direction: float
+
+    @property
+    def category(self) -> int:
+        return self.outline * len(MARKINGS) + self.marking + 1
+
+
+def rgb(hue: float, saturation: float, value: float) -> np.ndarray:
+    return 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value), np.float32)
+
+
+def outline_points(outline: int) -> np.ndarray:
+    """``[points, 2]``: the polygon of an outline, about as large as the unit circle."""
+    inner, outer, corners = {
+        "disc": (1.0, 1.0, 60),
+        "square": (1.12, 1.12, 4),
+        "triangle": (1.3, 1.3, 3),
+        "star": (0.64, 1.25, 10),
+    }[OUTLINES[outline]]
+    angles = 2 * np.pi * np.arange(corners) / corners
+    radii = np.where(np.arange(corners) % 2, inner, outer)
+    return radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+
+
+def draw_sprite(actor: Actor, unit: float) -> np.ndarray:
+    """``[S, S, 4] float32``: RGB in [0, 255] times alpha, and alpha in [0, 1]; upright, supersampled, centred."""
+    radius = actor.diameter * unit * SUPERSAMPLING / 2
+    corners = radius * outline_points(actor.outline)
+    middle = int(np.ceil(np.linalg.norm(corners, axis=1).max())) + 2
+    side = 2 * middle + 1
+    alpha = np.zeros((side, side), np.uint8)
+    points = np.round(16 * (middle + corners)).astype(np.int32)
+    cv2.fillPoly(alpha, [points], 255, cv2.LINE_AA, shift=4)
+
+    y, x = (np.mgrid[:side, :side] - middle) / (unit * SUPERSAMPLING)
+    along = x * np.cos(actor.direction) + y * np.sin(actor.direction)
+    across = y * np.cos(actor.direction) - x * np.sin(actor.direction)
+    # Both markings are half bright, half dark, and have the same wavelength: blurred, they are the same.
+    wave = 2 * np.pi / WAVELENGTH
+    if MARKINGS[actor.marking] == "striped":
+        pattern = np.sin(wave * along)
+    else:
+        pattern = np.sin(wave / np.sqrt(2) * along) * np.sin(wave / np.sqrt(2) * across)
+    bright = (0.5 + 4 * pattern).clip(0, 1)
+    hue, saturation, value = actor.hsv
+    light, dark = rgb(hue, 0.45 * saturation, value), rgb(hue, saturation, 0.42 * value)
+    colour = dark + (light - dark) * bright[..., None]
+    rim = cv2.distanceTransform((alpha > 127).astype(np.uint8), cv2.DIST_L2, 3) < 1.3 * unit * SUPERSAMPLING
+    colour[rim] = 0.6 * dark
+    opacity = alpha[..., None] / np.float32(255)
+    return np.concatenate([colour * opacity, opacity], axis=-1).astype(np.float32)
+
+
+def hills(rng: np.random.Generator, height: int, width: int, unit: float) -> np.ndarray:
+    coarse = rng.random((round(height / (18 * unit)) + 2, round(width / (18 * unit)) + 2))
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+
+
+def planks(rng: np.random.Generator, height: int, width: int, unit: float) -> np.ndarray:
+    rows = (np.arange(height) / (17 * unit)).astype(int)
+    return np.repeat(rng.random(rows[-1] + 1)[rows][:, None], width, axis=1)
+
+
+def tiles(rng: np.random.Generator, height: int, width: int, unit: float) -> np.ndarray:
+    rows, columns = ((np.arange(side) / (22 * unit)).astype(int) for side in (height, width))
+    return rng.random((rows[-1] + 1, columns[-1] + 1))[rows][:, columns]
+
+
+def pebbles(rng: np.random.Generator, height: int, width: int, unit: float) -> np.ndarray:
+    field = np.zeros((height, width), np.float32)
+    for _ in range(round(height * width / (160 * unit**2))):
+        centre = int(rng.integers(width)), int(rng.integers(height))
+        cv2.circle(field, centre, round(rng.uniform(6, 13) * unit), rng.random(), cv2.FILLED)
+    return field
+
+
+BACKGROUNDS: tuple[Callable[..., np.ndarray], ...] = (hills, planks, tiles, pebbles)
+
+
+def draw_background(rng: np.random.Generator, scene: int, width: int, height: int, unit: float) -> np.ndarray:
+    """``[H, W, 3] float32`` in [0, 255]: a texture of two pale colours, larger than the frame by the way it moves."""
+    margin = int(np.ceil(2 * PAN * unit)) + 2
+    field = BACKGROUNDS[scene](rng, height + margin, width + margin, unit)[..., None]
+    hue, value = rng.random(), rng.uniform(0.5, 0.7)
+    first = rgb(hue, rng.uniform(0.05, 0.25), value)
+    second = rgb((hue + rng.uniform(-0.15, 0.15)) % 1, rng.uniform(0.05, 0.25), value + 0.25)
+    grain = rng.normal(0, 5, field.shape)
+    return (first + (second - first) * field + grain).astype(np.float32)
+
+
+def render(
+    background: np.ndarray, pan: np.ndarray, sprites: list[np.ndarray], poses: np.ndarray, width: int, height: int
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Paints the sprites, the farthest first: ``[H, W, 3] float32`` and the visible ``[H, W] uint8`` mask of each.
+
+    A pixel belongs to the object that covers more than half of it, so no two masks share one.
+    """
+    fine = (width * SUPERSAMPLING, height * SUPERSAMPLING)
+    shift = np.array([[1, 0, -pan[0]], [0, 1, -pan[1]]])
+    canvas = cv2.warpAffine(background, SUPERSAMPLING * shift, fine)
+    owner = np.zeros(canvas.shape[:2], np.uint8)
+    for number, (sprite, (x, y, turn, scale)) in enumerate(zip(sprites, poses, strict=True), start=1):
+        middle = sprite.shape[0] // 2
+        pose = cv2.getRotationMatrix2D((middle, middle), np.degrees(turn), scale)
+        pose[:, 2] += SUPERSAMPLING * np.array([x, y]) - middle
+        reach = np.array([-1, 1]) * (middle * scale + 2)  # paint only where the sprite can be
+        left, right = (SUPERSAMPLING * x + reach).astype(int).clip(0, fine[0]).tolist()
+        top, bottom = (SUPERSAMPLING * y + reach).astype(int).clip(0, fine[1]).tolist()
+        if left == right or top == bottom:
+            continue
+        pose[:, 2] -= left, top
+        painted = cv2.warpAffine(sprite, pose, (right - left, bottom - top))
+        window = canvas[top:bottom, left:right]
+        window *= 1 - painted[..., 3:]
+        window += painted[..., :3]
+        owner[top:bottom, left:right][painted[..., 3] > 0.5] = number
+    cover = [
+        cv2.resize((owner == i).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+        for i in range(1, len(sprites) + 1)
+    ]
+    image = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
+    return image, [(part > 0.5).astype(np.uint8) for part in cover]
+
+
+def degrade(image: np.ndarray, rng: np.random.Generator, unit: float) -> np.ndarray:
+    """Blurs ``[H, W, 3]`` by defocus or motion beyond the wavelength of the markings, pales it and adds noise."""
+    if rng.random() < 0.5:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(3.8, 4.3) * unit)
+    else:  # motion alone would spare the stripes along it
+        reach = int(round(rng.uniform(4, 7) * unit))
+        angle = rng.uniform(0, np.pi)
+        tip = np.round(reach * np.array([np.cos(angle), np.sin(angle)])).astype(int)
+        trail = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
+        cv2.line(trail, (reach - tip).tolist(), (reach + tip).tolist(), 1.0)
+        image = cv2.GaussianBlur(cv2.filter2D(image, -1, trail / trail.sum()), (0, 0), 3.6 * unit)
+    mean = image.mean((0, 1))
+    return mean + rng.uniform(0.5, 0.75) * (image - mean) + rng.normal(0, rng.uniform(5, 9), image.shape)
+
+
+def annotate(mask: np.ndarray) -> tuple[dict | None, list[float] | None, int | None]:
+    """RLE, ``[x, y, width, height]`` and area of a mask; None for each when too little is visible."""
+    if mask.sum() < MIN_VISIBLE_AREA:
+        return None, None, None
+    rle = mask_api.encode(np.asfortranarray(mask))
+    segmentation = {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+    return segmentation, mask_api.toBbox(rle).tolist(), int(mask_api.area(rle))

@@ -1,0 +1,177 @@
+"""Pretrained weights into the detector, whose parameters bear the names of torchvision's Mask R-CNN."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
+
+from compfeat.structures import Category
+
+COCO = MaskRCNN_ResNet50_FPN_Weights.COCO_V1
+
+# The layers with rows of their own for every class, and how many.
+PREDICTORS = {
+    "roi_heads.box_predictor.cls_score": 1,
+    "roi_heads.box_predictor.bbox_pred": 4,
+    "roi_heads.mask_predictor.mask_fcn_logits": 1,
+}
+
+# The names in files older than torchvision 0.14, that of the COCO weights among them.
+RENAMED = {
+    r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$": r"\1.0.\2",
+    r"^(rpn\.head\.conv)\.(weight|bias)$": r"\1.0.0.\2",
+    **{rf"^(roi_heads\.mask_head)\.mask_fcn{i + 1}\.": rf"\1.{i}.0." for i in range(4)},
+}
+
+# Classes that COCO knows by another name, as YouTube-VIS 2019, 2021 and OVIS call them; the closest first, for its
+# weights are the ones taken. All other classes go by their own name.
+COCO_NAMES = {
+    "motorbike": ("motorcycle", "bicycle"),
+    "sedan": ("car",),
+    "vehical": ("car", "bus", "truck"),  # spelt so in OVIS
+    "snowboard": ("snowboard", "skis"),
+    "flying_disc": ("frisbee",),
+    "mouse": (),  # the animal; COCO's is the pointing device
+}
+
+
+class WeightsError(ValueError):
+    """The weights asked for cannot be had or do not belong to this model."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the weights.
+
+    Attributes:
+        source: where they come from.
+        loaded: parameters and buffers taken as they are.
+        copied_rows: model label -> source label of the classes whose rows in the box and mask predictors were copied;
+            empty when the predictors were loaded as they are.
+        skipped: in the source, but not in the model or of another shape there.
+        initialised: left as the model had initialised them, apart from the predictors' other rows.
+    """
+
+    source: str
+    loaded: list[str] = field(default_factory=list)
+    copied_rows: dict[int, int] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+    initialised: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        rows = f", predictor rows of {len(self.copied_rows) - 1} classes and background" if self.copied_rows else ""
+        return (
+            f"weights from {self.source}: loaded {len(self.loaded)} tensors{rows}; "
+            f"initialised {_by_module(self.initialised)}; skipped {_by_module(self.skipped)}"
+        )
+
+
+def load_pretrained(model: nn.Module, source: str | Path, class_map: Mapping[int, int] | None = None) -> LoadReport:
+    """Loads what a source and the model share, in place; all else keeps its initialisation.
+
+    Box and mask predictors have rows for every class. Given a class map, the rows of its classes and of the background
+    are copied. Without one they load as they are where source and model have equally many classes, which are then
+    taken to be the same; otherwise only the background is copied.
+
+    Args:
+        model: its parameters bear torchvision's names; it may have others.
+        source: ``"coco"`` (torchvision's Mask R-CNN, downloaded once; its labels are the COCO category ids), or the
+            path of a state dict or of a checkpoint written by ``train.py``.
+        class_map: model label -> source label.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        WeightsError: the download failed, the file is no state dict, it shares nothing with the model, or the class
+            map names a class that one of them lacks.
+    """
+    pretrained = _read(source)
+    state = model.state_dict()  # shares its memory with the model
+    rows = {0: 0, **(class_map or {})}
+    report = LoadReport(str(source))
+    for name, target in state.items():
+        value = pretrained.get(name)
+        per_class = PREDICTORS.get(name.rpartition(".")[0])
+        if value is not None and value.shape == target.shape and (per_class is None or class_map is None):
+            target.copy_(value)
+            report.loaded.append(name)
+        elif value is not None and per_class is not None and value.shape[1:] == target.shape[1:]:
+            _copy_rows(target, value, rows, per_class)
+            report.copied_rows.update(rows)
+        elif not name.endswith("num_batches_tracked"):  # a counter that frozen batch norm does without
+            report.initialised.append(name)
+            if value is not None:
+                report.skipped.append(name)
+    report.skipped.extend(n for n in pretrained if n not in state and not n.endswith("num_batches_tracked"))
+    if not report.loaded:
+        raise WeightsError(f"{source} holds no weights of this model; is it a Mask R-CNN or a checkpoint of train.py?")
+    return report
+
+
+def coco_class_map(categories: Sequence[Category]) -> dict[int, int]:
+    """Model label -> COCO category id of the classes that COCO knows too, matched by name.
+
+    A label is the 1-based position of its category; case, spaces and hyphens in names do not count.
+    """
+    found = {label: coco_ids(category.name) for label, category in enumerate(categories, start=1)}
+    return {label: ids[0] for label, ids in found.items() if ids}
+
+
+def coco_ids(name: str) -> list[int]:
+    """The COCO category ids that stand for a class, the closest first; empty if COCO does not know it."""
+    known = {_normalise(c): i for i, c in enumerate(COCO.meta["categories"]) if c not in ("__background__", "N/A")}
+    name = _normalise(name)
+    return [known[_normalise(alias)] for alias in COCO_NAMES.get(name, (name,)) if _normalise(alias) in known]
+
+
+def _normalise(name: str) -> str:
+    return name.lower().replace(" ", "_").replace("-", "_")
+
+
+def _read(source: str | Path) -> dict[str, Tensor]:
+    state = _download() if source == "coco" else _read_file(Path(source))
+    for old, new in RENAMED.items():
+        state = {re.sub(old, new, name): value for name, value in state.items()}
+    return dict(state)
+
+
+def _download() -> Mapping[str, Tensor]:
+    try:
+        return COCO.get_state_dict(progress=True, check_hash=True)
+    except (OSError, HTTPException, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"could not download {COCO.url}: {reason}; give a file with weights=PATH") from error
+
+
+def _read_file(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}; give weights=coco or the path of a state dict")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load names many, from zip to pickle
+        raise WeightsError(f"{path} cannot be read as weights ({type(error).__name__})") from error
+    if isinstance(content, dict) and "state_dict" in content:
+        content = {name.removeprefix("detector."): value for name, value in content["state_dict"].items()}
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise WeightsError(f"{path} is not a state dict, that is names and tensors")
+    return content
+
+
+def _copy_rows(target: Tensor, value: Tensor, rows: Mapping[int, int], per_class: int) -> None:
+    target, value = target.unflatten(0, (-1, per_class)), value.unflatten(0, (-1, per_class))
+    if not (set(rows) <= set(range(len(target))) and set(rows.values()) <= set(range(len(value)))):
+        raise WeightsError(
+            f"the class map goes beyond the {len(target)} rows of the model or {len(value)} of the source"
+        )
+    target[list(rows)] = value[list(rows.values())].to(target)
+
+
+def _by_module(names: Sequence[str]) -> str:
+    """``["a.b.c", "a.b.d"]`` -> ``"a.b (2)"``: what a person reads of a hundred names."""
+    modules = Counter(".".join(name.split(".")[:-1][:2]) for name in names)
+    return ", ".join(f"{module} ({count})" for module, count in modules.items()) or "nothing"

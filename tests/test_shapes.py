@@ -1,0 +1,122 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as mask_api
+
+from compfeat.data.shapes import CLASSES, ShapesGenerator
+
+TINY = dict(train_videos=4, valid_videos=2, length=5, width=96, height=64)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def sharpness(folder: Path) -> list[float]:
+    frames = sorted((folder / "train/JPEGImages").rglob("*.jpg"))
+    return [cv2.Laplacian(cv2.imread(str(frame), cv2.IMREAD_GRAYSCALE), cv2.CV_64F).var() for frame in frames]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    return ShapesGenerator(**TINY, degraded=0, occlusion=1, lookalikes=1, jumps=0.5).write(tmp_path_factory.mktemp("a"))
+
+
+def test_equal_knobs_write_equal_bytes_whatever_the_workers(written, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    knobs = dict(degraded=0, occlusion=1, lookalikes=1, jumps=0.5)
+    again = ShapesGenerator(**TINY, **knobs).write(tmp_path)
+    assert again.name == written.name
+    assert files(again) == files(written)
+    assert len(files(again)) == 2 + 6 * 5
+    other = ShapesGenerator(**TINY, **knobs, seed=1)
+    assert other.path(tmp_path) != again
+    assert files(other.write(tmp_path))["train.json"] != files(again)["train.json"]
+
+
+def test_a_written_folder_is_left_alone_and_nothing_else_is_left(tmp_path):
+    generator = ShapesGenerator(train_videos=1, valid_videos=1, length=1, width=32, height=32)
+    folder = generator.write(tmp_path)
+    (folder / "train.json").write_text("mine")
+    assert generator.write(tmp_path) == folder == generator.path(tmp_path)
+    assert (folder / "train.json").read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_annotations_agree_with_each_other_and_with_the_frames(written, split):
+    content = json.loads((written / f"{split}.json").read_text())
+    assert [category["name"] for category in content["categories"]] == list(CLASSES)
+    assert [annotation["id"] for annotation in content["annotations"]] == list(
+        range(1, len(content["annotations"]) + 1)
+    )
+    for video in content["videos"]:
+        assert len(video["file_names"]) == video["length"] == 5
+        cover = np.zeros((5, 64, 96), int)
+        for annotation in content["annotations"]:
+            if annotation["video_id"] != video["id"]:
+                continue
+            tube = zip(annotation["segmentations"], annotation["bboxes"], annotation["areas"], strict=True)
+            for frame, (rle, box, area) in enumerate(tube):
+                if rle is None:
+                    assert box is None and area is None
+                    continue
+                mask = mask_api.decode(rle)
+                rows, columns = np.nonzero(mask)
+                left, top = columns.min(), rows.min()
+                assert box == [left, top, columns.max() + 1 - left, rows.max() + 1 - top]
+                assert area == len(rows) >= 12
+                cover[frame] += mask
+        assert cover.max() == 1
+        for name in video["file_names"]:
+            assert cv2.imread(str(written / split / "JPEGImages" / name)).shape == (64, 96, 3)
+
+
+def test_lookalikes_share_their_class(written):
+    content = json.loads((written / "train.json").read_text())
+    for video in content["videos"]:
+        classes = [a["category_id"] for a in content["annotations"] if a["video_id"] == video["id"]]
+        assert len(set(classes)) < len(classes)
+
+
+def test_degraded_frames_are_the_same_film_but_blurred(tmp_path):
+    clear, degraded = (ShapesGenerator(**TINY, degraded=share).write(tmp_path) for share in (0, 1))
+    before, after = (json.loads((folder / "train.json").read_text()) for folder in (clear, degraded))
+    assert before["annotations"] == after["annotations"]
+    assert all(all(video["degraded"]) for video in after["videos"])
+    assert np.median(sharpness(clear)) > 2 * np.median(sharpness(degraded))
+
+
+def test_a_scene_tells_the_marking_of_an_outline(tmp_path):
+    def pairs(scenes: bool) -> list[set[int]]:
+        knobs = dict(TINY, length=1, train_videos=24)
+        folder = ShapesGenerator(**knobs, degraded=0, lookalikes=0, max_objects=8, scenes=scenes).write(tmp_path)
+        content = json.loads((folder / "train.json").read_text())
+        return [
+            {a["category_id"] - 1 for a in content["annotations"] if a["video_id"] == video["id"]}
+            for video in content["videos"]
+        ]
+
+    def both_markings(classes: set[int]) -> bool:
+        return len({label // 2 for label in classes}) < len(classes)
+
+    assert any(map(both_markings, pairs(scenes=False)))
+    assert not any(map(both_markings, pairs(scenes=True)))
+
+
+@pytest.mark.parametrize(
+    ("knobs", "named"),
+    [
+        ({"degraded": 1.5}, "degraded"),
+        ({"jumps": -0.1}, "jumps"),
+        ({"length": 0}, "length"),
+        ({"height": 8}, "height"),
+        ({"max_objects": 1}, "lookalikes"),
+    ],
+)
+def test_knobs_out_of_range_are_named(knobs, named):
+    with pytest.raises(ValueError, match=f"shapes: {named}"):
+        ShapesGenerator(**knobs)
