@@ -8,7 +8,6 @@ import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
 
-from compfeat.structures import Tube
 from compfeat.visualize import contact_sheet, overlay
 
 
@@ -32,7 +31,7 @@ class ValidationOverlays(pl.Callback):
         self,
         trainer: pl.Trainer,
         pl_module: Any,
-        outputs: list[Tube],  # type: ignore[override]
+        outputs: Any,
         batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
@@ -40,7 +39,7 @@ class ValidationOverlays(pl.Callback):
         if trainer.sanity_checking or not trainer.is_global_zero or batch_idx >= self.videos:
             return
         shown = set(np.linspace(0, len(batch.frames) - 1, self.frames).round().astype(int).tolist())
-        drawn = overlay(batch.frames, outputs, pl_module.predictor.class_names)
+        drawn = overlay(batch.frames, outputs["tubes"], pl_module.predictor.class_names)
         row = [frame for index, frame in enumerate(drawn) if index in shown]
         self._rows.append(contact_sheet(row, columns=self.frames))
 

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from compfeat.evaluation import evaluate, to_results
 from compfeat.predictor import VideoPredictor
-from compfeat.structures import ClipBatch, Tube
+from compfeat.structures import ClipBatch
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -114,11 +114,11 @@ class VISModule(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         self._results = []
 
-    def validation_step(self, batch: Any, batch_idx: int) -> list[Tube]:
+    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
         tubes = self.predictor.predict(batch.frames)
         ids = [category.id for category in self.predictor.categories]
         self._results += to_results(batch.id, len(batch.frames), tubes, ids)
-        return tubes
+        return {"tubes": tubes}
 
     def on_validation_epoch_end(self) -> None:
         if self.ground_truth is None or self.trainer.sanity_checking:

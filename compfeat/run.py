@@ -1,12 +1,14 @@
 """What the commands do: joins config, data, network and trainer."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from hydra.errors import HydraException
@@ -21,8 +23,8 @@ from compfeat.evaluation import METRICS, TubeEvaluation, to_results, write_resul
 from compfeat.models.weights import coco_class_map, load_pretrained
 from compfeat.module import NonFiniteLoss
 from compfeat.predictor import VideoPredictor
-from compfeat.video import open_frames, write_video
-from compfeat.visualize import overlay
+from compfeat.video import Camera, open_frames, write_video
+from compfeat.visualize import draw_tubes, overlay
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 console = Console()
@@ -69,8 +71,9 @@ def train(cfg: DictConfig) -> float | None:
     recipe = OmegaConf.to_container(cfg.model, resolve=True)
     predictor = instantiate(recipe, _convert_="all")
     if cfg.weights is not None:
-        class_map = coco_class_map(data.categories) if cfg.weights == "coco" else None
-        console.print(str(load_pretrained(predictor.detector, cfg.weights, class_map)))
+        source = str(cfg.weights)
+        class_map = coco_class_map(data.categories) if source == "coco" or source.startswith("coco:") else None
+        console.print(str(load_pretrained(predictor.detector, source.removeprefix("coco:"), class_map)))
 
     module = instantiate(cfg.module, _convert_="all")(
         predictor=predictor, recipe=recipe, ground_truth=data.ground_truth
@@ -117,14 +120,33 @@ def predict(cfg: DictConfig) -> None:
     """Writes overlay.mp4 and results.json of one video as ``conf/predict.yaml`` describes."""
     predictor = _load(cfg)
     frames = open_frames(cfg.video)
-    tubes = predictor.predict(track(frames, total=frames.length, description=frames.name, console=console))
     output = Path(cfg.output)
-    length = 1 + max((tube.frames[-1] for tube in tubes), default=-1)
+    if isinstance(frames, Camera):
+        console.print(f"recording {output / 'overlay.mp4'} until Ctrl-C", soft_wrap=True)
+        write_video(output / "overlay.mp4", _live(predictor, frames, cfg.score), frames.fps)
+        return
+    length = 0
+
+    def counted() -> Iterator[np.ndarray]:
+        nonlocal length
+        for frame in track(frames, total=frames.length, description=frames.name, console=console):
+            length += 1
+            yield frame
+
+    tubes = predictor.predict(counted())
     ids = [category.id for category in predictor.categories]
-    write_results(to_results(1, frames.length or length, tubes, ids), output / "results.json")
+    write_results(to_results(1, length, tubes, ids), output / "results.json")
     drawn = [tube for tube in tubes if tube.score >= cfg.score]
     write_video(output / "overlay.mp4", overlay(frames, drawn, predictor.class_names), frames.fps)
     console.print(f"{len(drawn)} objects drawn of {len(tubes)} found: {output / 'overlay.mp4'}", soft_wrap=True)
+
+
+def _live(predictor: VideoPredictor, frames: Iterable[np.ndarray], score: float) -> Iterator[np.ndarray]:
+    """Draws on the frames of an endless source as they come; ends at Ctrl-C."""
+    with contextlib.suppress(KeyboardInterrupt):
+        for index, frame in enumerate(frames):
+            seen = [tube for tube in predictor.step(frame) if tube.score >= score]
+            yield draw_tubes(frame, index, seen, predictor.class_names)
 
 
 def _load(cfg: DictConfig) -> VideoPredictor:

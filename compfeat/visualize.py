@@ -1,4 +1,4 @@
-"""Overlays: the objects of a video drawn on its frames, one colour per identity (in the manner of the paper's Fig. 5)."""
+"""Overlays: the objects of a video drawn on its frames, one colour per identity (as in the paper's Fig. 5)."""
 
 import colorsys
 from collections import defaultdict

@@ -14,7 +14,7 @@ from compfeat.data.sampler import ClipSampler
 from compfeat.data.shapes import ShapesGenerator
 from compfeat.data.transforms import ClipTransform
 from compfeat.data.ytvis import VideoItem, YTVISClips, YTVISVideos
-from compfeat.structures import Category, ClipBatch
+from compfeat.structures import Category, Clip, ClipBatch
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -116,7 +116,7 @@ class VISDataModule(pl.LightningDataModule):
         annotations = [entry for entry in content["annotations"] if entry["video_id"] in ids]
         return {"videos": videos, "annotations": annotations, "categories": content["categories"]}
 
-    def train_dataloader(self) -> DataLoader[ClipBatch]:
+    def train_dataloader(self) -> DataLoader[Clip]:
         videos = self.train_annotations.videos[: self.only_videos]
         clips = YTVISClips(self.train_annotations, videos, self.sampler, self.transform, self.seed)
         rank, ranks = self._rank()

@@ -1,10 +1,10 @@
 """A procedural VIS data set, written to disk once in the layout of YouTube-VIS 2019.
 
 Textured shapes move, turn, grow, hide each other and leave the frame over a slowly moving background. The classes are
-outlines times fine markings ("striped disc", "checked disc", ...), so that they come in pairs that differ in nothing but
-the marking. Colours are random and say nothing about the class. A degraded frame hides the markings but not the outlines:
-only other frames of the video then know the class. Every knob of `ShapesGenerator` isolates one claim of the paper, and
-draws from its own random stream: the same seed with another share of degraded frames is the same film, degraded.
+outlines times fine markings ("striped disc", "checked disc", ...), so that they come in pairs that differ in nothing
+but the marking. Colours are random and say nothing about the class. A degraded frame hides the markings but not the
+outlines: only other frames of the video then know the class. Every knob of `ShapesGenerator` isolates one claim of the
+paper; degradation draws from a random stream of its own, so another share of it gives the same film, degraded.
 """
 
 import colorsys
@@ -324,7 +324,7 @@ def render(
     """
     fine = (width * SUPERSAMPLING, height * SUPERSAMPLING)
     shift = np.array([[1, 0, -pan[0]], [0, 1, -pan[1]]])
-    canvas = cv2.warpAffine(background, SUPERSAMPLING * shift, fine)
+    canvas: np.ndarray = cv2.warpAffine(background, SUPERSAMPLING * shift, fine)
     owner = np.zeros(canvas.shape[:2], np.uint8)
     for number, (sprite, (x, y, turn, scale)) in enumerate(zip(sprites, poses, strict=True), start=1):
         middle = sprite.shape[0] // 2

@@ -20,7 +20,7 @@ def fit(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Scales a uint8 image ``[H, W, 3]`` to fit into ``size`` = (width, height), keeping its ratio."""
-    height, width = fit(*image.shape[:2], size)
+    height, width = fit(image.shape[0], image.shape[1], size)
     if (height, width) == image.shape[:2]:
         return image
     shrinks = height < image.shape[0]
@@ -48,7 +48,7 @@ class ClipTransform:
             images as uint8 tensors ``[3, h, w]`` and masks uint8 ``[N_i, h, w]``.
         """
         flip = A.HorizontalFlip(p=1.0) if rng.random() < self.flip else A.NoOp(p=1.0)
-        height, width = fit(*images[0].shape[:2], self.size)
+        height, width = fit(images[0].shape[0], images[0].shape[1], self.size)
         images = [flip.apply(resize_image(image, self.size)) for image in images]
         resized = []
         for stack in masks:
@@ -63,7 +63,7 @@ def frame_target(masks: np.ndarray, labels: Sequence[int], track_ids: Sequence[i
 
     Boxes are recomputed from the masks and end after the last pixel: a mask of one pixel has a box of 1 x 1.
     """
-    kept = torch.from_numpy(masks).flatten(1).any(1)
+    kept = torch.from_numpy(masks).bool().flatten(1).any(1)
     visible = torch.from_numpy(masks)[kept]
     boxes = masks_to_boxes(visible).float() if len(visible) else torch.zeros(0, 4)
     boxes[:, 2:] += 1

@@ -89,6 +89,8 @@ class CompFeat(nn.Module):
             mask_predictor=MaskRCNNPredictor(mask_channels, mask_channels, num_classes + 1),
         )
         self.track_head = track_head
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 

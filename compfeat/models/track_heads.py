@@ -18,14 +18,13 @@ class TrackHead(nn.Module):
 
     def __init__(self, channels: int, size: int = 7, hidden: int = 1024) -> None:
         super().__init__()
-        self.embed = nn.Sequential(
-            nn.Flatten(), nn.Linear(channels * size * size, hidden), nn.ReLU(), nn.Linear(hidden, hidden)
-        )
+        last = nn.Linear(hidden, hidden)
+        self.embed = nn.Sequential(nn.Flatten(), nn.Linear(channels * size * size, hidden), nn.ReLU(), last)
         # A dot product sums `hidden` terms: with torch's default initialisation it starts in the thousands, the softmax
         # saturates, and the matching never leaves chance. Small last weights and the scale start it near zero.
         self.scale = hidden**-0.5
-        nn.init.normal_(self.embed[-1].weight, std=0.01)
-        nn.init.zeros_(self.embed[-1].bias)
+        nn.init.normal_(last.weight, std=0.01)
+        nn.init.zeros_(last.bias)
 
     def forward(self, objects: Sequence[Tensor], references: Sequence[Tensor]) -> list[Tensor]:
         """Scores every detected object of a frame against every remembered object of the same video.

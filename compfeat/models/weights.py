@@ -145,12 +145,12 @@ def _download() -> Mapping[str, Tensor]:
         return COCO.get_state_dict(progress=True, check_hash=True)
     except (OSError, HTTPException, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise WeightsError(f"could not download {COCO.url}: {reason}; give a file with weights=PATH") from error
+        raise WeightsError(f"could not download {COCO.url}: {reason}; give the file with weights=coco:PATH") from error
 
 
 def _read_file(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}; give weights=coco or the path of a state dict")
+        raise FileNotFoundError(f"no weights at {path}; give weights=coco, coco:PATH or PATH")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load names many, from zip to pickle
