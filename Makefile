@@ -21,9 +21,9 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY) ## train a small network on the built-in data set, measure it, write an overlay video
-	$(BIN)/python train.py experiment=demo
-	$(BIN)/python scripts/evaluate.py ckpt=$(DEMO)/checkpoints/best.ckpt output=$(DEMO)
-	$(BIN)/python scripts/predict.py ckpt=$(DEMO)/checkpoints/best.ckpt output=$(DEMO) video=$$(ls -d $${COMPFEAT_CACHE:-$$HOME/.cache/compfeat}/shapes-*/valid/JPEGImages/0003 | head -n 1)
+	$(BIN)/python train.py experiment=demo data.root=$(DEMO)/data
+	$(BIN)/python scripts/evaluate.py ckpt=$(DEMO)/checkpoints/best.ckpt output=$(DEMO) data.root=$(DEMO)/data
+	$(BIN)/python scripts/predict.py ckpt=$(DEMO)/checkpoints/best.ckpt output=$(DEMO) video=$$(ls -d $(DEMO)/data/shapes-*/valid/JPEGImages/0003)
 
 test: $(READY) ## run the test suite
 	$(BIN)/python -m pytest -q
