@@ -1,6 +1,7 @@
 """What the commands do: joins config, data, network and trainer."""
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ import hydra
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -27,6 +28,7 @@ from compfeat.video import Camera, open_frames, write_video
 from compfeat.visualize import draw_tubes, overlay
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
+USER_ERRORS = (HydraException, OmegaConfBaseException, ValueError, OSError, NonFiniteLoss)
 console = Console()
 
 
@@ -39,22 +41,32 @@ def launch(task: Callable[[DictConfig], Any], config_name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must raise its errors, not print them
     if "WANDB_API_KEY" not in os.environ:
         os.environ.setdefault("WANDB_MODE", "offline")  # never a prompt
-    try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(task)()
-    except (HydraException, OmegaConfBaseException, ValueError, OSError, NonFiniteLoss) as error:
-        if traceback:
-            raise
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(2)
+
+    @contextlib.contextmanager
+    def one_line_errors() -> Iterator[None]:
+        try:
+            yield
+        except USER_ERRORS as error:
+            if traceback:
+                raise
+            print(f"error: {one_line(error)}", file=sys.stderr)
+            sys.exit(2)
+
+    @functools.wraps(task)
+    def job(cfg: DictConfig) -> Any:
+        with one_line_errors():  # before Hydra adds lines of its own
+            return task(cfg)
+
+    with one_line_errors():
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
 
 
 def one_line(error: BaseException) -> str:
-    """The message at the bottom of a chain of errors, on one line."""
-    while isinstance(error, HydraException) and error.__cause__ is not None:
+    """What an error says, without the frames of Hydra and OmegaConf around it."""
+    while isinstance(error, InstantiationException) and error.__cause__ is not None:
         error = error.__cause__
-    if isinstance(error, OmegaConfBaseException) and error.full_key:
-        return f"{error.msg or error} ({error.full_key})".splitlines()[0]
-    return " ".join(str(error).split())
+    message = str(error).split("\n    full_key:")[0].split("\nConfig search path:")[0]
+    return " ".join(message.split())
 
 
 def train(cfg: DictConfig) -> float | None:
