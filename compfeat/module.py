@@ -35,7 +35,7 @@ def warmup_multistep(
     """
 
     def factor(step: int) -> float:
-        warmup = min(1.0, warmup_factor + (1 - warmup_factor) * step / max(warmup_steps, 1))
+        warmup = 1.0 if step >= warmup_steps else warmup_factor + (1 - warmup_factor) * step / warmup_steps
         return warmup * gamma ** sum(step >= epoch * steps_per_epoch for epoch in milestones)
 
     return LambdaLR(optimizer, factor)
@@ -51,6 +51,7 @@ class VISModule(pl.LightningModule):
         scheduler: makes a per-step scheduler from the optimizer and ``steps_per_epoch``.
         batch_size: clips per device and step.
         reference_batch: total batch the learning rate is stated for; for other totals it is scaled linearly.
+        seed: of the sampling of anchors and RoIs.
         loss_weights: weight by loss name; 1 where a loss is not named.
         ground_truth: annotations of the validation videos in the YouTube-VIS layout; None to train without AP.
     """
@@ -63,6 +64,7 @@ class VISModule(pl.LightningModule):
         scheduler: Callable[..., LambdaLR],
         batch_size: int,
         reference_batch: int,
+        seed: int = 0,
         loss_weights: Mapping[str, float] | None = None,
         ground_truth: dict | None = None,
     ) -> None:
@@ -74,6 +76,7 @@ class VISModule(pl.LightningModule):
         self.make_scheduler = scheduler
         self.batch_size = batch_size
         self.reference_batch = reference_batch
+        self.seed = seed
         self.loss_weights = dict(loss_weights or {})
         self.ground_truth = ground_truth
         self._results: list[dict] = []
@@ -85,6 +88,8 @@ class VISModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
         self._step_began = perf_counter()
+        # torchvision samples from the global stream; seeded by step, a resumed run draws what a whole one would.
+        torch.manual_seed(hash((self.seed, self.trainer.global_step, batch_idx, self.trainer.global_rank)))
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
         outputs = self.detector(batch)

@@ -1,6 +1,6 @@
 """From frames to tubes: the only inference loop there is; validation, the scripts and streams all run through it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from pycocotools import mask as rle
 from torch import Tensor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
+from compfeat.data.sampler import uniform_frames
 from compfeat.data.transforms import resize_image
-from compfeat.models.detector import CompFeat
+from compfeat.models.detector import CompFeat, Frames, Memory
 from compfeat.structures import Category, Detections, Tube, pad_and_stack
+from compfeat.support import SupportBank
 from compfeat.tracker import OnlineTracker
 
 
@@ -29,6 +31,7 @@ class VideoPredictor:
         detector: the network; it stays where it is, and frames follow it to its device.
         tracker: gives detections their identities.
         categories: the classes, in the order of their labels; as ``Category`` or as mappings ``{"id", "name"}``.
+        support: holds the features of the support frames, for a network that uses them.
         size: (width, height) into which frames are fitted, keeping their ratio.
         batch_size: frames detected at once.
     """
@@ -38,6 +41,7 @@ class VideoPredictor:
         detector: CompFeat,
         tracker: OnlineTracker,
         categories: Sequence[Category | Mapping[str, Any]],
+        support: SupportBank,
         size: tuple[int, int] = (640, 360),
         batch_size: int = 8,
     ) -> None:
@@ -45,7 +49,9 @@ class VideoPredictor:
         self.tracker = tracker
         self.categories = [c if isinstance(c, Category) else Category(**c) for c in categories]
         self.size = (size[0], size[1])
+        self.support = support
         self.batch_size = batch_size
+        self.reset()
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, device: str | torch.device = "cpu", **changes: Any) -> "VideoPredictor":
@@ -80,18 +86,24 @@ class VideoPredictor:
         """The names of the classes, in the order of their labels."""
         return [category.name for category in self.categories]
 
-    def predict(self, frames: Iterable[np.ndarray]) -> list[Tube]:
+    def predict(self, frames: Iterable[np.ndarray], progress: Callable[[int], Any] | None = None) -> list[Tube]:
         """The objects of one video, by descending score.
 
-        ``frames`` are uint8 RGB ``[H, W, 3]`` of one size; they are read once, ``batch_size`` at a time. Masks are kept
-        as RLE, so memory does not grow with resolution x length.
+        Args:
+            frames: uint8 RGB ``[H, W, 3]`` of one size, decoded as they are asked for. A sequence, or anything that
+                starts anew with every ``iter()``, lends support frames from its whole length; an iterator only from
+                what was read before. Masks are kept as RLE, so memory does not grow with resolution x length.
+            progress: called after each batch with the number of its frames.
         """
         self.reset()
+        self._look_ahead(frames)
         tubes: dict[int, Tube] = {}
         for batch in _batches(frames, self.batch_size):
             for seen in self._advance(batch):
                 for now in seen:
                     tubes.setdefault(now.track_id, Tube(now.track_id)).extend(now)
+            if progress is not None:
+                progress(len(batch))
         return sorted(tubes.values(), key=lambda tube: tube.score, reverse=True)
 
     def step(self, frame: np.ndarray) -> list[Tube]:
@@ -101,18 +113,50 @@ class VideoPredictor:
     def reset(self) -> None:
         """Forgets the video seen so far."""
         self.tracker.reset()
+        self.support.reset()
+        self._memory = Memory()
+        self._causal = self.detector.uses_support
         self._next_frame = 0
 
     @torch.inference_mode()
+    def _look_ahead(self, frames: Iterable[np.ndarray]) -> None:
+        if not (self._causal and self.support.look_ahead) or isinstance(frames, Iterator):
+            return
+        if chosen := _spread(frames, self.support.frames):
+            self.support.fill(self._extract(chosen).maps)
+            self._memory = self.detector.remember(self.support.maps)
+            self._causal = False
+
+    @torch.inference_mode()
     def _advance(self, frames: Sequence[np.ndarray]) -> list[list[Tube]]:
-        device = self.detector.mean.device
-        resized = [torch.from_numpy(resize_image(frame, self.size)).permute(2, 0, 1) for frame in frames]
-        sizes = [(image.shape[1], image.shape[2]) for image in resized]
-        found = self.detector.detect(pad_and_stack(resized).to(device), sizes)
+        seen = self._extract(frames)
+        if self._causal:  # frame by frame, so that a stream and a video give the same
+            found = [self._detect_causally(seen.part(slice(i, i + 1))) for i in range(len(frames))]
+        else:
+            found = self.detector.detect(seen, self._memory)
         return [
             self._associate(detections, frame.shape[:2], size)
-            for detections, frame, size in zip(found, frames, sizes, strict=True)
+            for detections, frame, size in zip(found, frames, seen.image_sizes, strict=True)
         ]
+
+    def _detect_causally(self, frame: Frames) -> Detections:
+        """A frame is looked at with those before it; the first has only itself."""
+        first = len(self.support) == 0
+        if first:
+            self._put_in_bank(frame)
+        (found,) = self.detector.detect(frame, self._memory)
+        if not first:
+            self._put_in_bank(frame)
+        return found
+
+    def _put_in_bank(self, frame: Frames) -> None:
+        if self.support.observe({level: x[0] for level, x in frame.maps.items()}):
+            self._memory = self.detector.remember(self.support.maps)
+
+    def _extract(self, frames: Sequence[np.ndarray]) -> Frames:
+        resized = [torch.from_numpy(resize_image(frame, self.size)).permute(2, 0, 1) for frame in frames]
+        sizes = [(image.shape[1], image.shape[2]) for image in resized]
+        return self.detector.extract(pad_and_stack(resized).to(self.detector.mean.device), sizes)
 
     def _associate(self, detections: Detections, original: tuple[int, int], resized: tuple[int, int]) -> list[Tube]:
         memory = self.tracker.memory
@@ -137,6 +181,15 @@ def _batches(frames: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarra
     source = iter(frames)
     while batch := list(islice(source, size)):
         yield batch
+
+
+def _spread(frames: Iterable[np.ndarray], count: int) -> list[np.ndarray]:
+    """``count`` frames from evenly spaced places of a video."""
+    if isinstance(frames, Sequence):
+        return [frames[i] for i in uniform_frames(len(frames), count)]
+    length = sum(1 for _ in frames)  # a container states its length, but not always rightly
+    wanted = uniform_frames(length, count)
+    return [frame for i, frame in enumerate(frames) for _ in range(wanted.count(i))]
 
 
 def _scale(resized: tuple[int, int], original: tuple[int, int]) -> Tensor:

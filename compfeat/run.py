@@ -17,7 +17,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, track
 from rich.table import Table
 
 from compfeat.evaluation import METRICS, TubeEvaluation, to_results, write_results, zip_results
@@ -87,6 +87,9 @@ def train(cfg: DictConfig) -> float | None:
         class_map = coco_class_map(data.categories) if source == "coco" or source.startswith("coco:") else None
         console.print(str(load_pretrained(predictor.detector, source.removeprefix("coco:"), class_map)))
 
+    if not predictor.detector.uses_support:
+        data.sampler.support_frames = 0  # not decoded in vain
+
     module = instantiate(cfg.module, _convert_="all")(
         predictor=predictor, recipe=recipe, ground_truth=data.ground_truth
     )
@@ -139,13 +142,14 @@ def predict(cfg: DictConfig) -> None:
         return
     length = 0
 
-    def counted() -> Iterator[np.ndarray]:
+    def advance(count: int) -> None:
         nonlocal length
-        for frame in track(frames, total=frames.length, description=frames.name, console=console):
-            length += 1
-            yield frame
+        length += count
+        bar.advance(task, count)
 
-    tubes = predictor.predict(counted())
+    with Progress(console=console) as bar:
+        task = bar.add_task(frames.name, total=frames.length)
+        tubes = predictor.predict(frames, advance)
     ids = [category.id for category in predictor.categories]
     write_results(to_results(1, length, tubes, ids), output / "results.json")
     drawn = [tube for tube in tubes if tube.score >= cfg.score]
@@ -170,7 +174,7 @@ def _load(cfg: DictConfig) -> VideoPredictor:
 
 
 def _each(group: DictConfig | None) -> list[Any]:
-    return [instantiate(entry) for entry in (group or {}).values()]
+    return [instantiate(entry) for entry in (group or {}).values() if entry is not None]  # name=null drops one
 
 
 def _names(names: Sequence[str], most: int = 4) -> str:

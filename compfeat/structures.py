@@ -121,7 +121,8 @@ class Detections:
     """The N objects found in one frame, in the pixels of the resized frame the network saw.
 
     ``boxes [N, 4]``, ``scores [N]`` in [0, 1], ``labels [N] int64``, ``masks [N, 1, m, m]`` mask probabilities inside
-    each box, ``features [N, C, h, w]`` the RoIAligned features by which the track head tells objects apart.
+    each box, ``features [N, C, h, w]`` the RoIAligned features by which the track head tells objects apart, ``frame
+    [C, H, W]`` the stride-16 feature map of the whole frame, in which it looks for remembered objects.
     """
 
     boxes: Tensor
@@ -129,6 +130,7 @@ class Detections:
     labels: Tensor
     masks: Tensor
     features: Tensor
+    frame: Tensor
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import open_dict
 
@@ -50,7 +51,9 @@ def cache(tmp_path_factory):
 
 def compose_config(name, *overrides):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(name, list(overrides), return_hydra_config=True)
+        cfg = compose(name, list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)  # for ${hydra:...}
+    return cfg
 
 
 def options(group):

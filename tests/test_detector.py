@@ -3,20 +3,38 @@ import torch
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
+from compfeat.models.attention import DualAttention, PyramidAttention
 from compfeat.models.backbone import resnet_fpn
-from compfeat.models.detector import CompFeat
-from compfeat.models.track_heads import TrackHead
+from compfeat.models.detector import CompFeat, Memory
+from compfeat.models.track_heads import CorrelationTrackHead, TrackHead
 from compfeat.structures import Clip, ClipBatch
 
 HEIGHT, WIDTH = 64, 96
+SIZES = [(HEIGHT, WIDTH)]
 LOSSES = {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask", "loss_track"}
+MODULES = ["none", "frame", "object", "correlation", "all"]
 
 
-def detector(num_classes=3, **options):
+def detector(num_classes=3, modules="none", **options):
+    """A small network with some of the paper's three modules."""
     torch.manual_seed(0)
     backbone = resnet_fpn("basic", [1, 1, 1, 1], 32, frozen=False)
-    small = {"anchor_sizes": (8, 16, 32, 64, 128), "box_channels": 32, "mask_channels": 16} | options
-    return CompFeat(backbone, num_classes, TrackHead(32, hidden=32), **small)
+    head = CorrelationTrackHead(32) if modules in ("correlation", "all") else TrackHead(32, hidden=32)
+    small = {"anchor_sizes": (8, 16, 32, 64, 128), "box_channels": 32, "mask_channels": 16}
+    if modules in ("frame", "all"):
+        small["frame_attention"] = PyramidAttention(DualAttention(32), {"0": 4, "1": 2, "2": 1, "3": 1})
+    if modules in ("object", "all"):
+        small["object_attention"] = DualAttention(32)
+    return CompFeat(backbone, num_classes, head, **(small | options))
+
+
+def found(model, images, sizes, support=None):
+    """The detections of frames, alone or with the frames ``[T, 3, H, W]`` that support them."""
+    memory = Memory()
+    if support is not None:
+        maps = model.extract(support, [(HEIGHT, WIDTH)] * len(support)).maps
+        memory = model.remember({level: x[None] for level, x in maps.items()})
+    return model.detect(model.extract(images, sizes), memory)
 
 
 def target(count):
@@ -39,12 +57,13 @@ def batch(*counts, height=HEIGHT):
     return ClipBatch.collate(clips)
 
 
+@pytest.mark.parametrize("modules", MODULES)
 @pytest.mark.parametrize("counts", [((2, 2), (1, 2)), ((0, 0), (0, 0)), ((2, 0), (0, 2)), ((0, 2),)])
-def test_every_loss_is_finite_and_every_parameter_has_a_gradient(counts):
-    model = detector()
-    losses = model(batch(*counts))
-    assert {name for name in losses if name.startswith("loss_")} == LOSSES
-    total = sum(value for name, value in losses.items() if name in LOSSES)
+def test_every_loss_is_finite_and_every_parameter_has_a_gradient(modules, counts):
+    model = detector(modules=modules)
+    losses = {name: value for name, value in model(batch(*counts)).items() if name.startswith("loss_")}
+    assert set(losses) == LOSSES | ({"loss_corr"} if modules in ("correlation", "all") else set())
+    total = sum(losses.values())
     assert total.isfinite()
     total.backward()
     missing = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
@@ -58,13 +77,14 @@ def test_losses_of_what_is_not_there_are_zero():
     assert losses["match_accuracy"].isnan()
 
 
-def test_detections_of_a_frame_do_not_depend_on_its_batch():
-    model = detector(score_threshold=0.0).eval()
+@pytest.mark.parametrize("modules", ["none", "all"])
+def test_detections_of_a_frame_do_not_depend_on_its_batch(modules):
+    model = detector(modules=modules, score_threshold=0.0).eval()
     images = batch((1, 1), (1, 1), (1, 1)).current
     sizes = [(HEIGHT, WIDTH), (HEIGHT - 20, WIDTH - 30), (HEIGHT, WIDTH)]
     with torch.inference_mode():
-        together = model.detect(images, sizes)
-        alone = [model.detect(images[i : i + 1], sizes[i : i + 1])[0] for i in range(3)]
+        together = found(model, images, sizes, images[:2])
+        alone = [found(model, images[i : i + 1], sizes[i : i + 1], images[:2])[0] for i in range(3)]
     for a, b in zip(together, alone, strict=True):
         assert len(a) == 10 and a.features.shape == (10, 32, 7, 7) and a.masks.shape == (10, 1, 28, 28)
         torch.testing.assert_close(a.boxes, b.boxes, atol=1e-3, rtol=1e-4)
@@ -93,19 +113,83 @@ def test_detections_equal_those_of_torchvisions_mask_rcnn_with_the_same_weights(
     theirs.load_state_dict(state)  # the same parameter names
     image = batch((1, 1)).current
     with torch.inference_mode():
-        ours = model.detect(image, [(HEIGHT, WIDTH)])[0]
+        ours = found(model, image, SIZES)[0]
         expected = theirs([image[0] / 255])[0]
     torch.testing.assert_close(ours.boxes, expected["boxes"], atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(ours.scores, expected["scores"])
     assert ours.labels.tolist() == expected["labels"].tolist()
 
 
-def test_match_scores_each_detection_against_each_memory_and_new():
-    model = detector(score_threshold=0.0).eval()
+@pytest.mark.parametrize("modules", ["none", "correlation"])
+def test_match_scores_each_detection_against_each_memory_and_new(modules):
+    model = detector(modules=modules, score_threshold=0.0).eval()
     with torch.inference_mode():
-        (found,) = model.detect(batch((1, 1)).current, [(HEIGHT, WIDTH)])
-        scores = model.match(found, found.features[:4])
+        (seen,) = found(model, batch((1, 1)).current, SIZES)
+        scores = model.match(seen, seen.features[:4])
     assert scores.shape == (10, 5) and (scores[:, 0] == 0).all()
+
+
+def test_modules_that_are_off_or_at_the_identity_change_no_detection():
+    model = detector(score_threshold=0.0).eval()
+    off = DualAttention(32, temporal=False, spatial=False)
+    fresh = DualAttention(32, temporal=False)  # spatial attention starts at zero
+    images = batch((1, 1), (1, 1)).current
+    with torch.inference_mode():
+        expected = found(model, images, SIZES * 2)
+        for dual in (off, fresh):
+            pyramid = PyramidAttention(dual, {"0": 4, "1": 2, "2": 1, "3": 1})
+            same = detector(frame_attention=pyramid, object_attention=dual, score_threshold=0.0).eval()
+            same.load_state_dict(model.state_dict(), strict=False)
+            assert not same.uses_support
+            for a, b in zip(found(same, images, SIZES * 2), expected, strict=True):
+                for name in ("boxes", "scores", "labels", "masks", "features", "frame"):
+                    torch.testing.assert_close(getattr(a, name), getattr(b, name))
+
+
+@pytest.mark.parametrize("modules", ["frame", "object"])
+def test_support_frames_change_what_is_found(modules):
+    model = detector(modules=modules, score_threshold=0.0).eval()
+    assert model.uses_support
+    clips = batch((1, 1), (1, 1))
+    with torch.inference_mode():
+        one, other = (found(model, clips.current[:1], SIZES, clips.support[i])[0] for i in range(2))
+    assert not torch.equal(one.scores, other.scores)
+
+
+def test_every_parameter_of_every_module_learns_within_a_few_steps():
+    model = detector(modules="all")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    moved = set()
+    for _ in range(3):
+        optimizer.zero_grad()
+        sum(value for name, value in model(batch((2, 2), (2, 2))).items() if name.startswith("loss_")).backward()
+        moved |= {name for name, p in model.named_parameters() if p.grad.abs().sum() > 0}
+        assert all(p.grad.isfinite().all() for p in model.parameters())
+        optimizer.step()
+    assert {name for name, _ in model.named_parameters()} - moved == set()
+
+
+def test_gradients_through_support_frames_are_a_switch():
+    def body_gradient(through):
+        model = detector(modules="all", support_gradients=through)
+        support_only = model.encode(batch((1, 1)))[2].objects.value.sum()
+        support_only.backward()
+        return model.backbone.body.conv1.weight.grad
+
+    assert body_gradient(True).abs().sum() > 0
+    assert body_gradient(False) is None
+
+
+def test_parameters_that_each_module_adds():
+    def parameters(module):
+        return sum(p.numel() for p in module.parameters())
+
+    base, dual = parameters(detector()), parameters(DualAttention(32))
+    assert parameters(detector(modules="frame")) == base + dual  # shared by the levels
+    assert parameters(detector(modules="object")) == base + dual
+    heads = parameters(CorrelationTrackHead(32)) - parameters(TrackHead(32, hidden=32))
+    assert parameters(CorrelationTrackHead(32)) == 2 * (32 * 32 + 32) + 2 * (32 + 1)
+    assert parameters(detector(modules="all")) == base + 2 * dual + heads
 
 
 def test_uint8_and_float_images_are_the_same():

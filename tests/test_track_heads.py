@@ -3,14 +3,28 @@ import math
 import pytest
 import torch
 
-from compfeat.models.track_heads import TrackHead, match_loss, match_targets
+from compfeat.models.roi_heads import SampledObjects
+from compfeat.models.track_heads import (
+    CorrelationTrackHead,
+    TrackHead,
+    depthwise_correlation,
+    gaussian_maps,
+    match_loss,
+    match_targets,
+    pool_pairs,
+    whereabouts,
+)
+
+
+def embedded_scores(head, objects, references):
+    return head(objects, [None] * len(objects), [None] * len(objects), references)
 
 
 def test_scores_are_scaled_dot_products_of_embeddings_and_a_zero_column():
     torch.manual_seed(0)
     head = TrackHead(channels=4, size=3, hidden=16)
     objects, references = torch.randn(2, 4, 3, 3), torch.randn(3, 4, 3, 3)
-    (scores,) = head([objects], [references])
+    (scores,) = embedded_scores(head, [objects], [references])
     assert scores.shape == (2, 4)
     assert (scores[:, 0] == 0).all()
     expected = (head.embed(objects[1:2])[0] @ head.embed(references[2:3])[0]) / math.sqrt(16)
@@ -22,17 +36,17 @@ def test_frames_of_a_batch_do_not_mix():
     head = TrackHead(channels=4, size=3, hidden=16)
     objects = [torch.randn(2, 4, 3, 3), torch.randn(0, 4, 3, 3), torch.randn(1, 4, 3, 3)]
     references = [torch.randn(3, 4, 3, 3), torch.randn(2, 4, 3, 3), torch.randn(0, 4, 3, 3)]
-    together = head(objects, references)
+    together = embedded_scores(head, objects, references)
     assert [tuple(s.shape) for s in together] == [(2, 4), (0, 3), (1, 1)]
     for scores, x, r in zip(together, objects, references, strict=True):
-        torch.testing.assert_close(scores, head([x], [r])[0])
+        torch.testing.assert_close(scores, embedded_scores(head, [x], [r])[0])
 
 
 def test_initial_scores_do_not_saturate_the_softmax():
     torch.manual_seed(0)
     head = TrackHead(channels=64)
     features = torch.randn(4, 64, 7, 7).abs() * 3  # the scale of pyramid features of an untrained network
-    (scores,) = head([features], [features])
+    (scores,) = embedded_scores(head, [features], [features])
     assert scores.abs().max() < 10
 
 
@@ -51,8 +65,144 @@ def test_match_loss_averages_over_the_objects_of_all_frames():
 
 def test_no_object_gives_a_zero_loss_that_reaches_the_parameters():
     head = TrackHead(channels=4, size=3, hidden=8)
-    scores = head([torch.randn(0, 4, 3, 3)], [torch.randn(2, 4, 3, 3)])
+    scores = embedded_scores(head, [torch.randn(0, 4, 3, 3)], [torch.randn(2, 4, 3, 3)])
     loss, accuracy = match_loss(scores, [torch.empty(0, dtype=torch.int64)])
     loss.backward()
     assert loss.item() == 0 and accuracy.isnan()
     assert all(p.grad is not None and (p.grad == 0).all() for p in head.parameters())
+
+
+def test_depthwise_correlation_is_the_sum_over_the_window():
+    torch.manual_seed(0)
+    kernels, features = torch.randn(3, 4, 3, 5), torch.randn(4, 6, 7)
+    found = depthwise_correlation(kernels, features)
+    assert found.shape == (3, 4, 6, 7)
+    padded = torch.nn.functional.pad(features.double(), (2, 2, 1, 1))
+    for k in range(3):
+        for y in range(6):
+            for x in range(7):
+                expected = (kernels[k].double() * padded[:, y : y + 3, x : x + 5]).sum((1, 2))
+                torch.testing.assert_close(found[k, :, y, x].double(), expected, rtol=1e-5, atol=1e-5)
+    assert depthwise_correlation(kernels[:0], features).shape == (0, 4, 6, 7)
+
+
+def test_correlation_of_an_object_with_its_own_frame_peaks_at_the_object():
+    torch.manual_seed(0)
+    frame = torch.randn(16, 24, 40)
+    (height, width), (y, x) = (7, 7), (9, 21)
+    kernel = frame[:, y - height // 2 : y + height // 2 + 1, x - width // 2 : x + width // 2 + 1]
+    total = depthwise_correlation(kernel[None], frame)[0].sum(0)
+    assert divmod(total.argmax().item(), 40) == (y, x)
+
+
+def test_pool_pairs_means_inside_every_box_of_every_map():
+    rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(10.0), indexing="ij")
+    maps = torch.stack([torch.stack([rows, columns]), torch.stack([2 * rows, 2 * columns])])  # [K=2, C=2, 8, 10]
+    boxes = torch.tensor([[16.0, 32.0, 80.0, 96.0], [32.0, 16.0, 64.0, 48.0], [48.0, 48.0, 112.0, 112.0]])
+    pooled = pool_pairs(maps, boxes, stride=16)
+    assert pooled.shape == (3, 2, 2)
+    centres = torch.stack([(boxes[:, 1] + boxes[:, 3]) / 2, (boxes[:, 0] + boxes[:, 2]) / 2], 1) / 16 - 0.5
+    torch.testing.assert_close(pooled[:, 0], centres)  # the mean of a ramp is its middle
+    torch.testing.assert_close(pooled[:, 1], 2 * centres)
+    assert pool_pairs(maps, boxes[:0], 16).shape == (0, 2, 2)
+    assert pool_pairs(maps[:0], boxes, 16).shape == (3, 0, 2)
+
+
+def plain_score(head, x, box, frame, reference):
+    """The score of one pair by Fig. 4, float64, for a box whose sides are whole cells."""
+    double = {name: value.double() for name, value in head.state_dict().items()}
+    area = reference[0].numel()
+    correlated = depthwise_correlation(reference[None].double(), frame.double())[0] / area
+    weight = double["refine.0.weight"][:, :, 0, 0]
+    refined = (torch.einsum("oc,chw->ohw", weight, correlated) + double["refine.0.bias"][:, None, None]).relu()
+    # sampled at the middles of the four quarters of the box, bilinearly
+    x1, y1, x2, y2 = (side / 16 - 0.5 for side in box.tolist())
+    samples = []
+    for v in (0.25, 0.75):
+        for u in (0.25, 0.75):
+            py, px = y1 + v * (y2 - y1), x1 + u * (x2 - x1)
+            top, left = math.floor(py), math.floor(px)
+            a, b = py - top, px - left
+            corner = refined[:, top : top + 2, left : left + 2]
+            row = (1 - a) * corner[:, 0] + a * corner[:, 1]
+            samples.append((1 - b) * row[:, 0] + b * row[:, 1])
+    vector = sum(samples) / 4 + (x.double() * reference.double()).sum((1, 2)) / area
+    hidden = (double["score.0.weight"] @ vector + double["score.0.bias"]).relu()
+    return (double["score.2.weight"] @ hidden + double["score.2.bias"]).item()
+
+
+def test_correlation_scores_are_those_of_figure_4():
+    torch.manual_seed(0)
+    head = CorrelationTrackHead(channels=6)
+    objects, references, frame = torch.randn(3, 6, 7, 7), torch.randn(2, 6, 7, 7), torch.randn(6, 9, 11)
+    boxes = torch.tensor([[16.0, 16.0, 64.0, 80.0], [32.0, 48.0, 112.0, 96.0], [64.0, 32.0, 96.0, 112.0]])
+    (scores,) = head([objects], [boxes], [frame], [references])
+    assert scores.shape == (3, 3) and (scores[:, 0] == 0).all()
+    for i in range(3):
+        for j in range(2):
+            expected = plain_score(head, objects[i], boxes[i], frame, references[j])
+            assert scores[i, 1 + j].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_clips_of_a_correlation_batch_do_not_mix():
+    torch.manual_seed(0)
+    head = CorrelationTrackHead(channels=4)
+    objects = [torch.randn(2, 4, 7, 7), torch.randn(0, 4, 7, 7), torch.randn(1, 4, 7, 7)]
+    references = [torch.randn(3, 4, 7, 7), torch.randn(2, 4, 7, 7), torch.randn(0, 4, 7, 7)]
+    boxes = [torch.tensor([[0.0, 0.0, 40.0, 40.0]]).repeat(len(x), 1) for x in objects]
+    frames = torch.randn(3, 4, 6, 8)
+    together = head(objects, boxes, frames, references)
+    assert [tuple(s.shape) for s in together] == [(2, 4), (0, 3), (1, 1)]
+    for i, scores in enumerate(together):
+        torch.testing.assert_close(scores, head([objects[i]], [boxes[i]], [frames[i]], [references[i]])[0])
+
+
+def test_gaussians_peak_at_the_centre_of_the_box_and_are_zero_for_the_absent():
+    boxes = torch.tensor([[32.0, 16.0, 112.0, 64.0], [0.0, 0.0, 16.0, 16.0]])
+    maps = gaussian_maps(boxes, torch.tensor([True, False]), (6, 10), stride=16, sigma=0.25)
+    assert maps.shape == (2, 6, 10)
+    assert divmod(maps[0].argmax().item(), 10) == (2, 4)  # pixel (40, 72), the middle of a cell
+    assert maps[0, 2, 4].item() == pytest.approx(1)
+    one_cell = math.exp(-0.5 * (16 / (0.25 * 80)) ** 2)
+    assert maps[0, 2, 5].item() == pytest.approx(one_cell) and maps[0, 2, 3].item() == pytest.approx(one_cell)
+    assert (maps[1] == 0).all()
+
+
+def sampled(features, boxes, identities):
+    return SampledObjects(features, boxes, torch.tensor(identities))
+
+
+def frame_target(boxes, identities):
+    return {"boxes": boxes, "track_ids": torch.tensor(identities, dtype=torch.int64)}
+
+
+def test_correlation_loss_is_the_cross_entropy_with_the_gaussian_of_each_reference_object():
+    torch.manual_seed(0)
+    head = CorrelationTrackHead(channels=4)
+    frame, references = torch.randn(4, 6, 8), torch.randn(2, 4, 7, 7)
+    boxes = torch.tensor([[16.0, 16.0, 64.0, 64.0]])
+    target, reference = frame_target(boxes, [5]), frame_target(torch.zeros(2, 4), [9, 5])
+    where, there = whereabouts(reference["track_ids"], target)
+    assert there.tolist() == [False, True] and where[1].tolist() == boxes[0].tolist()
+
+    objects = [sampled(torch.randn(1, 4, 7, 7), boxes, [5])]
+    losses = head.losses(objects, [frame], [references], [target], [reference])
+    wanted = gaussian_maps(where, there, (6, 8), 16, head.sigma)
+    predicted = head.locate(head.correlate(references, frame))[:, 0].sigmoid()
+    expected = -(wanted * predicted.log() + (1 - wanted) * (1 - predicted).log()).mean()
+    assert losses["loss_corr"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert losses["loss_track"] > 0 and losses["match_accuracy"] in (0, 1)
+
+
+@pytest.mark.parametrize(("found", "remembered"), [(0, 0), (0, 2), (2, 0)])
+def test_correlation_losses_of_nothing_reach_every_parameter(found, remembered):
+    head = CorrelationTrackHead(channels=4)
+    boxes = torch.tensor([[0.0, 0.0, 32.0, 32.0]]).repeat(found, 1)
+    objects = [sampled(torch.randn(found, 4, 7, 7), boxes, list(range(found)))]
+    references = frame_target(torch.zeros(remembered, 4), list(range(10, 10 + remembered)))
+    target = frame_target(boxes, list(range(found)))
+    kernels = torch.randn(remembered, 4, 7, 7)
+    losses = head.losses(objects, [torch.randn(4, 6, 8)], [kernels], [target], [references])
+    (losses["loss_track"] + losses["loss_corr"]).backward()
+    assert losses["loss_track"].isfinite() and losses["loss_corr"].isfinite()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())

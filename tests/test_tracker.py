@@ -15,6 +15,7 @@ def detections(boxes, scores=None, labels=None):
         labels=torch.tensor(labels or [1] * n, dtype=torch.int64),
         masks=torch.zeros(n, 1, 28, 28),
         features=torch.arange(float(n)).view(n, 1, 1, 1).expand(n, 2, 7, 7),
+        frame=torch.zeros(2, 3, 4),
     )
 
 

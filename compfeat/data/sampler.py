@@ -49,5 +49,5 @@ class ClipSampler:
 
 
 def uniform_frames(length: int, count: int) -> list[int]:
-    """The middles of ``count`` equal parts of a video of ``length`` frames."""
-    return [int((i + 0.5) * length / count) for i in range(count)]
+    """The middles of ``count`` equal parts of a video of ``length`` frames; none if it is empty."""
+    return [int((i + 0.5) * length / count) for i in range(count)] if length else []

@@ -1,6 +1,7 @@
-"""The whole network: Mask R-CNN (He et al. 2017) on frames of a clip, and a head that matches objects between them."""
+"""The whole network (paper, Fig. 2): Mask R-CNN on frames refined by other frames, and a head that matches objects."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +13,36 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
-from compfeat.models.roi_heads import CompFeatRoIHeads, Features, Sizes
-from compfeat.models.track_heads import TrackHead, match_loss, match_targets
+from compfeat.models.attention import DualAttention, Features, PyramidAttention, SupportMemory
+from compfeat.models.roi_heads import FRAME_LEVEL, CompFeatRoIHeads, Sizes
+from compfeat.models.track_heads import CorrelationTrackHead, TrackHead
 from compfeat.structures import ClipBatch, Detections
 
 PYRAMID = ["0", "1", "2", "3"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """B frames as the network sees them: normalised images ``[B, 3, H, W]``, (height, width) of each before padding,
+    and pyramid maps ``[B, C, H / s, W / s]`` by level."""
+
+    images: Tensor
+    image_sizes: Sizes
+    maps: Features
+
+    def part(self, part: slice) -> "Frames":
+        """Some of the frames."""
+        return Frames(self.images[part], self.image_sizes[part], {level: x[part] for level, x in self.maps.items()})
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the attention of both levels knows of the support frames of B clips, or of one video."""
+
+    frame: Mapping[str, SupportMemory] = field(default_factory=dict)
+    objects: SupportMemory | None = None
 
 
 class CompFeat(nn.Module):
@@ -31,6 +55,9 @@ class CompFeat(nn.Module):
         backbone: from images ``[B, 3, H, W]`` to pyramid maps with ``out_channels`` channels.
         num_classes: classes of the data set, without background.
         track_head: scores detected against remembered objects.
+        frame_attention: refines pyramid maps before proposals are made; None leaves them as they are.
+        object_attention: refines the features of every RoI before any head sees them; None leaves them as they are.
+        support_gradients: whether training goes through the support frames too; False saves memory.
         anchor_sizes: side of the anchors in pixels, one for each of the five pyramid levels.
         rpn_batch_size: anchors sampled per frame for the proposal loss, half of them positive.
         proposals: proposals kept per frame.
@@ -46,7 +73,10 @@ class CompFeat(nn.Module):
         self,
         backbone: BackboneWithFPN,
         num_classes: int,
-        track_head: TrackHead,
+        track_head: TrackHead | CorrelationTrackHead,
+        frame_attention: PyramidAttention | None = None,
+        object_attention: DualAttention | None = None,
+        support_gradients: bool = True,
         anchor_sizes: Sequence[int] = (32, 64, 128, 256, 512),
         rpn_batch_size: int = 64,
         proposals: int = 200,
@@ -61,6 +91,8 @@ class CompFeat(nn.Module):
         channels = backbone.out_channels
         anchors = AnchorGenerator(tuple((size,) for size in anchor_sizes), ((0.5, 1.0, 2.0),) * len(anchor_sizes))
         self.backbone = backbone
+        self.frame_attention = frame_attention
+        self.support_gradients = support_gradients
         self.rpn = RegionProposalNetwork(
             anchors,
             RPNHead(channels, anchors.num_anchors_per_location()[0]),
@@ -73,6 +105,7 @@ class CompFeat(nn.Module):
             nms_thresh=0.7,
         )
         self.roi_heads = CompFeatRoIHeads(
+            object_attention,
             box_roi_pool=MultiScaleRoIAlign(PYRAMID, output_size=7, sampling_ratio=2),
             box_head=TwoMLPHead(channels * 7 * 7, box_channels),
             box_predictor=FastRCNNPredictor(box_channels, num_classes + 1),
@@ -99,35 +132,73 @@ class CompFeat(nn.Module):
 
         Returns:
             scalars ``loss_objectness``, ``loss_rpn_box_reg`` (proposals), ``loss_classifier``, ``loss_box_reg``,
-            ``loss_mask`` (current frame), ``loss_track`` (current against reference frame), and ``match_accuracy``,
-            the share of the sampled objects that would be matched rightly (NaN if there are none).
+            ``loss_mask`` (current frame), ``loss_track`` (current against reference frame), ``loss_corr`` (correlation
+            maps, where the track head makes them), and ``match_accuracy``, the share of the sampled objects that would
+            be matched rightly (NaN if there are none).
         """
-        sizes, targets, references = batch.image_sizes, batch.targets, batch.reference_targets
-        images = self.normalize(torch.cat([batch.current, batch.reference]), sizes * 2)
-        maps = self.backbone(images)
-        current = {level: x[: len(batch)] for level, x in maps.items()}
-        reference = {level: x[len(batch) :] for level, x in maps.items()}
+        targets, references = batch.targets, batch.reference_targets
+        current, reference, memory = self.encode(batch)
+        current, reference = self.aggregate(current, memory), self.aggregate(reference, memory)
 
-        proposals, rpn_losses = self.rpn(ImageList(images[: len(batch)], sizes), current, targets)
-        objects, roi_losses = self.roi_heads.losses(current, proposals, sizes, targets)
-        remembered = self.roi_heads.object_features(reference, [r["boxes"] for r in references], sizes)
+        proposals, rpn_losses = self.rpn(ImageList(current.images, current.image_sizes), current.maps, targets)
+        objects, roi_losses = self.roi_heads.losses(
+            current.maps, proposals, current.image_sizes, targets, memory.objects
+        )
+        remembered = self.roi_heads.object_features(
+            reference.maps, [r["boxes"] for r in references], reference.image_sizes, memory.objects
+        )
+        track_losses = self.track_head.losses(
+            objects, current.maps[FRAME_LEVEL].unbind(), remembered, targets, references
+        )
+        return {**rpn_losses, **roi_losses, **track_losses}
 
-        scores = self.track_head([o.features for o in objects], remembered)
-        columns = [match_targets(o.identities, r["track_ids"]) for o, r in zip(objects, references, strict=True)]
-        loss_track, accuracy = match_loss(scores, columns)
-        return {**rpn_losses, **roi_losses, "loss_track": loss_track, "match_accuracy": accuracy}
+    def encode(self, batch: ClipBatch) -> tuple[Frames, Frames, Memory]:
+        """The current and the reference frames of B clips, and what is kept of their support frames."""
+        sizes, (clips, count) = batch.image_sizes, batch.support.shape[:2]
+        current = self.extract(batch.current, sizes)
+        reference = self.extract(batch.reference, sizes)
+        if not self.uses_support:
+            return current, reference, Memory()
+        with torch.set_grad_enabled(self.support_gradients and torch.is_grad_enabled()):
+            support = self.extract(batch.support.flatten(0, 1), [size for size in sizes for _ in range(count)])
+        maps = {level: x.unflatten(0, (clips, count)) for level, x in support.maps.items()}
+        return current, reference, self.remember(maps)
 
-    def detect(self, images: Tensor, image_sizes: Sizes) -> list[Detections]:
-        """The objects of B frames, each by itself.
+    @property
+    def uses_support(self) -> bool:
+        """Whether any attention looks at support frames."""
+        frame = self.frame_attention and self.frame_attention.attention
+        return any(dual and dual.temporal for dual in (frame, self.roi_heads.object_attention))
+
+    def extract(self, images: Tensor, image_sizes: Sizes) -> Frames:
+        """The backbone on B frames.
 
         Args:
             images: ``[B, 3, H, W]``, padded as in ``ClipBatch``; uint8, or float in [0, 1].
             image_sizes: (height, width) of each frame before padding.
         """
         images = self.normalize(images, image_sizes)
-        maps: Features = self.backbone(images)
-        proposals, _ = self.rpn(ImageList(images, image_sizes), maps)
-        return self.roi_heads.detect(maps, proposals, image_sizes)
+        return Frames(images, image_sizes, self.backbone(images))
+
+    def remember(self, support: Features) -> Memory:
+        """What attention needs of support maps ``[B, T, C, H, W]`` by level; computed once per video or clip."""
+        dual = self.roi_heads.object_attention
+        return Memory(
+            frame=self.frame_attention.embed(support) if self.frame_attention else {},
+            objects=dual.embed(support[FRAME_LEVEL]) if dual else None,
+        )
+
+    def aggregate(self, frames: Frames, memory: Memory) -> Frames:
+        """Frame-level attention on the maps of B frames."""
+        if self.frame_attention is None:
+            return frames
+        return replace(frames, maps=self.frame_attention(frames.maps, memory.frame))
+
+    def detect(self, frames: Frames, memory: Memory) -> list[Detections]:
+        """The objects of B frames, each found by itself; ``memory`` is of their video."""
+        frames = self.aggregate(frames, memory)
+        proposals, _ = self.rpn(ImageList(frames.images, frames.image_sizes), frames.maps)
+        return self.roi_heads.detect(frames.maps, proposals, frames.image_sizes, memory.objects)
 
     def match(self, detections: Detections, memory: Tensor) -> Tensor:
         """Scores the N objects of one frame against K remembered ones.
@@ -135,7 +206,7 @@ class CompFeat(nn.Module):
         ``memory [K, C, h, w]`` holds their ``Detections.features``. Returns ``[N, K + 1]``; column 0, "a new object",
         is zero.
         """
-        return self.track_head([detections.features], [memory])[0]
+        return self.track_head([detections.features], [detections.boxes], [detections.frame], [memory])[0]
 
     def normalize(self, images: Tensor, image_sizes: Sizes) -> Tensor:
         """ImageNet statistics on the frames, zero on their padding, as torchvision has it."""

@@ -1,10 +1,14 @@
-"""Heads that score how likely a detected object is one of the remembered ones, and the loss that trains them."""
+"""Heads that score how likely a detected object is one of the remembered ones, and the losses that train them."""
 
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import roi_align
+
+from compfeat.models.roi_heads import SampledObjects
+from compfeat.structures import FrameTarget
 
 
 class TrackHead(nn.Module):
@@ -26,12 +30,16 @@ class TrackHead(nn.Module):
         nn.init.normal_(last.weight, std=0.01)
         nn.init.zeros_(last.bias)
 
-    def forward(self, objects: Sequence[Tensor], references: Sequence[Tensor]) -> list[Tensor]:
+    def forward(
+        self, objects: Sequence[Tensor], boxes: Sequence[Tensor], frames: Sequence[Tensor], references: Sequence[Tensor]
+    ) -> list[Tensor]:
         """Scores every detected object of a frame against every remembered object of the same video.
 
         Args:
             objects: for each of B frames the features ``[N_i, C, h, w]`` of its objects.
-            references: for each of B frames the features ``[K_i, C, h, w]`` of the remembered objects.
+            boxes: for each frame the boxes ``[N_i, 4]`` of its objects; unused here.
+            frames: for each frame its stride-16 feature map ``[C, H, W]``; unused here.
+            references: for each frame the features ``[K_i, C, h, w]`` of the remembered objects.
 
         Returns:
             for each frame unnormalised scores ``[N_i, K_i + 1]``; column 0 is "a new object" and always zero.
@@ -40,6 +48,143 @@ class TrackHead(nn.Module):
         embeddings = self.embed(torch.cat([*objects, *references])).split(sizes)
         pairs = zip(embeddings[: len(objects)], embeddings[len(objects) :], strict=True)
         return [F.pad(self.scale * (x @ r.T), (1, 0)) for x, r in pairs]
+
+    def losses(
+        self,
+        objects: Sequence[SampledObjects],
+        frames: Sequence[Tensor],
+        references: Sequence[Tensor],
+        targets: Sequence[FrameTarget],
+        reference_targets: Sequence[FrameTarget],
+    ) -> dict[str, Tensor]:
+        """The losses of the matching of B current with B reference frames.
+
+        Args:
+            objects: the sampled objects of each current frame.
+            frames: the stride-16 feature map ``[C, H, W]`` of each current frame.
+            references: the features ``[K_i, C, h, w]`` of the objects of each reference frame.
+            targets, reference_targets: the true objects of the current and of the reference frames.
+
+        Returns:
+            ``loss_track``, and ``match_accuracy`` as ``match_loss`` gives it.
+        """
+        scores = self([o.features for o in objects], [o.boxes for o in objects], frames, references)
+        return match_losses(scores, objects, reference_targets)
+
+
+class CorrelationTrackHead(nn.Module):
+    """The correlation-based tracking module (paper, "Correlation-based Tracking Module"; Fig. 4).
+
+    Two vectors of C channels for every pair of a detected and a remembered object: their depth-wise correlation, and
+    the depth-wise correlation of the remembered object with the whole frame, refined and RoIAligned inside the box of
+    the detected one. Two 1x1 convolutions map their sum to the score. A one-channel convolution predicts from the
+    refined features where the remembered object is; only training looks at that map.
+
+    Args:
+        channels: C of the object and frame features.
+        sigma: of the Gaussian that supervises the map, in sides of the object's box.
+    """
+
+    STRIDE = 16  # of the frame features, in pixels
+
+    def __init__(self, channels: int, sigma: float = 0.25) -> None:
+        super().__init__()
+        self.sigma = sigma
+        self.refine = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU())
+        self.locate = nn.Conv2d(channels, 1, 1)
+        # 1x1 convolutions over the N x K pairs, which are linear layers on the last dimension
+        self.score = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, 1))
+
+    def forward(
+        self, objects: Sequence[Tensor], boxes: Sequence[Tensor], frames: Sequence[Tensor], references: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """As ``TrackHead.forward``, which takes the same."""
+        maps = [self.correlate(r, frame) for r, frame in zip(references, frames, strict=True)]
+        return self._scores(objects, boxes, references, maps)
+
+    def losses(
+        self,
+        objects: Sequence[SampledObjects],
+        frames: Sequence[Tensor],
+        references: Sequence[Tensor],
+        targets: Sequence[FrameTarget],
+        reference_targets: Sequence[FrameTarget],
+    ) -> dict[str, Tensor]:
+        """As ``TrackHead.losses``, and ``loss_corr``, the cross entropy of maps and Gaussians (mean over positions)."""
+        maps = [self.correlate(r, frame) for r, frame in zip(references, frames, strict=True)]
+        scores = self._scores([o.features for o in objects], [o.boxes for o in objects], references, maps)
+        wanted = [
+            gaussian_maps(*whereabouts(r["track_ids"], t), (frame.shape[-2], frame.shape[-1]), self.STRIDE, self.sigma)
+            for r, t, frame in zip(reference_targets, targets, frames, strict=True)
+        ]
+        located = self.locate(torch.cat(maps))[:, 0].float()
+        loss = F.binary_cross_entropy_with_logits(located, torch.cat(wanted), reduction="sum") / max(1, located.numel())
+        return match_losses(scores, objects, reference_targets) | {"loss_corr": loss}
+
+    def correlate(self, references: Tensor, frame: Tensor) -> Tensor:
+        """Refined correlation ``[K, C, H, W]`` of objects ``[K, C, h, w]`` with a frame ``[C, H, W]``."""
+        return self.refine(depthwise_correlation(references, frame) / references.shape[-2:].numel())
+
+    def _scores(
+        self, objects: Sequence[Tensor], boxes: Sequence[Tensor], references: Sequence[Tensor], maps: Sequence[Tensor]
+    ) -> list[Tensor]:
+        vectors = [
+            torch.einsum("nchw,kchw->nkc", x, r) / x.shape[-2:].numel() + pool_pairs(correlation, box, self.STRIDE)
+            for x, box, r, correlation in zip(objects, boxes, references, maps, strict=True)
+        ]
+        return [F.pad(self.score(vector)[..., 0], (1, 0)) for vector in vectors]
+
+
+def depthwise_correlation(kernels: Tensor, features: Tensor) -> Tensor:
+    """Correlates each of K objects with one map, channel by channel, zero-padded to keep its size (Li et al. 2019).
+
+    ``kernels [K, C, h, w]``, ``features [C, H, W]`` -> ``[K, C, H, W]``.
+    """
+    count, channels, height, width = kernels.shape
+    if count == 0:  # torch has no convolution without output channels
+        return features.new_zeros(0, *features.shape)
+    weight = kernels.transpose(0, 1).reshape(channels * count, 1, height, width)
+    correlated = F.conv2d(features[None], weight, padding="same", groups=channels)
+    return correlated[0].unflatten(0, (channels, count)).transpose(0, 1)
+
+
+def pool_pairs(maps: Tensor, boxes: Tensor, stride: int) -> Tensor:
+    """The mean of each of K maps ``[K, C, H, W]`` inside each of N boxes ``[N, 4]`` (pixels) -> ``[N, K, C]``."""
+    count = len(maps)
+    index = torch.arange(count, device=boxes.device).repeat(len(boxes))
+    rois = torch.cat([index[:, None].to(boxes), boxes.repeat_interleave(count, 0)], 1)
+    pooled = roi_align(maps, rois.to(maps), output_size=1, spatial_scale=1 / stride, sampling_ratio=2, aligned=True)
+    return pooled.reshape(len(boxes), count, maps.shape[1])
+
+
+def whereabouts(identities: Tensor, target: FrameTarget) -> tuple[Tensor, Tensor]:
+    """The boxes ``[K, 4]`` of K identities in a frame, and which of them are there, bool ``[K]``."""
+    same = identities[:, None] == target["track_ids"][None]
+    return same.to(target["boxes"]) @ target["boxes"], same.any(1)
+
+
+def gaussian_maps(boxes: Tensor, present: Tensor, size: tuple[int, int], stride: int, sigma: float) -> Tensor:
+    """A Gaussian of peak 1 at the centre of each box, zero where the object is not present.
+
+    Args:
+        boxes: ``[K, 4]`` in pixels.
+        present: bool ``[K]``.
+        size: (height, width) of the maps.
+        stride: of the maps; the centre of cell i lies at pixel ``(i + 0.5) * stride``.
+        sigma: in sides of the box, at least half a cell.
+
+    Returns:
+        ``[K, height, width]`` in [0, 1].
+    """
+
+    def profile(low: Tensor, high: Tensor, cells: int) -> Tensor:
+        position = (torch.arange(cells, device=boxes.device) + 0.5) * stride
+        width = (sigma * (high - low)).clamp(min=stride / 2)
+        return torch.exp(-0.5 * ((position - (low + high)[:, None] / 2) / width[:, None]) ** 2)
+
+    x1, y1, x2, y2 = boxes.unbind(1)
+    maps = profile(y1, y2, size[0])[:, :, None] * profile(x1, x2, size[1])[:, None, :]
+    return maps * present[:, None, None]
 
 
 def match_targets(identities: Tensor, reference_identities: Tensor) -> Tensor:
@@ -50,6 +195,15 @@ def match_targets(identities: Tensor, reference_identities: Tensor) -> Tensor:
     """
     same = identities[:, None] == reference_identities[None]
     return (same * torch.arange(1, same.shape[1] + 1, device=same.device)).sum(1)
+
+
+def match_losses(
+    scores: Sequence[Tensor], objects: Sequence[SampledObjects], reference_targets: Sequence[FrameTarget]
+) -> dict[str, Tensor]:
+    """``loss_track`` and ``match_accuracy`` of the scores ``[N_i, K_i + 1]`` of sampled objects; see ``match_loss``."""
+    columns = [match_targets(o.identities, r["track_ids"]) for o, r in zip(objects, reference_targets, strict=True)]
+    loss, accuracy = match_loss(scores, columns)
+    return {"loss_track": loss, "match_accuracy": accuracy}
 
 
 def match_loss(scores: Sequence[Tensor], targets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,169 @@
+"""Dual attention (paper, "Temporal Attention Module" to "Attention Module on Object Level"; Fig. 3, Eq. 1 and 2)."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Features = dict[str, Tensor]  # pyramid maps [B, C, H, W] by level
+
+
+class SupportMemory(NamedTuple):
+    """What the support frames of B clips say: keys and values ``[B, S, C / r]`` of their S = T x H x W positions."""
+
+    key: Tensor
+    value: Tensor
+
+    def clip(self, index: int) -> "SupportMemory":
+        """The part of one clip, as a batch of one."""
+        return SupportMemory(self.key[index : index + 1], self.value[index : index + 1])
+
+
+class TemporalAttention(nn.Module):
+    """Every position of the current frame gathers context from all positions of all support frames (Eq. 1, Fig. 3a).
+
+    ``F_TA(x, S) = relu(project(softmax(scale * Q K^T) V))`` with ``Q = relu(query(x))``, ``K = relu(key(S))``,
+    ``V = relu(value(S))``; the residual is added by `DualAttention`. Memory is linear in the support positions. Frames
+    are taken with their padding, whose features are those of a constant image.
+
+    Args:
+        channels: C of the features.
+        reduction: r; queries, keys and values have C / r channels.
+        scale: of the similarities; 1 is the paper's, None is ``(C / r) ** -0.5``.
+    """
+
+    def __init__(self, channels: int, reduction: int = 4, scale: float | None = 1.0) -> None:
+        super().__init__()
+        inner = channels // reduction
+        self.query = nn.Conv2d(channels, inner, 3, padding=1)
+        self.key = nn.Conv2d(channels, inner, 3, padding=1)
+        self.value = nn.Conv2d(channels, inner, 3, padding=1)
+        self.project = nn.Conv2d(inner, channels, 1)
+        self.scale = scale
+
+    def forward(self, x: Tensor, support: Tensor) -> Tensor:
+        """The context F_TA of features ``x [B * n, C, h, w]``, n of each clip, in ``support [B, T, C, H, W]``.
+
+        n is 1 at frame level and the number of RoIs at object level; the result has the shape of ``x``.
+        """
+        return self.attend(x, self.embed(support))
+
+    def embed(self, support: Tensor, pool: int = 1) -> SupportMemory:
+        """Keys and values of support maps ``[B, T, C, H, W]``, averaged over ``pool x pool`` positions.
+
+        Raises:
+            ValueError: T is 0.
+        """
+        if support.shape[1] == 0:
+            raise ValueError("temporal attention needs support frames, but there are none: see sampler.support_frames")
+        frames = support.flatten(0, 1)
+
+        def positions(conv: nn.Conv2d) -> Tensor:
+            x = conv(frames).relu()
+            x = F.avg_pool2d(x, pool, ceil_mode=True) if pool > 1 else x
+            return x.unflatten(0, support.shape[:2]).permute(0, 1, 3, 4, 2).flatten(1, 3)
+
+        return SupportMemory(positions(self.key), positions(self.value))
+
+    def attend(self, x: Tensor, memory: SupportMemory) -> Tensor:
+        """As ``forward``, with support frames embedded before."""
+        clips, (height, width) = len(memory.key), x.shape[-2:]
+        query = self.query(x).relu().permute(0, 2, 3, 1)  # [B * n, h, w, C / r]
+        flat = query.reshape(clips, len(x) // clips * height * width, query.shape[-1])
+        context = F.scaled_dot_product_attention(  # of one head
+            flat[:, None], memory.key[:, None], memory.value[:, None], scale=self.scale
+        )
+        return self.project(context.reshape(query.shape).permute(0, 3, 1, 2)).relu()
+
+
+class SpatialAttention(nn.Module):
+    """The global context of one frame or RoI, the same for all of its positions (Fig. 3b; Cao et al. 2019).
+
+    The last convolution starts at zero, so that pretrained features start unchanged.
+
+    Args:
+        channels: C of the features.
+        reduction: r; the context passes through C / r channels.
+    """
+
+    def __init__(self, channels: int, reduction: int = 4) -> None:
+        super().__init__()
+        inner = channels // reduction
+        self.attention = nn.Conv2d(channels, 1, 1, bias=False)  # a bias would cancel in the softmax
+        last = nn.Conv2d(inner, channels, 1)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+        self.transform = nn.Sequential(nn.Conv2d(channels, inner, 1), nn.LayerNorm([inner, 1, 1]), nn.ReLU(), last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The context F_SA ``[B, C, 1, 1]`` of features ``x [B, C, h, w]``."""
+        weights = self.attention(x).flatten(2).softmax(-1)  # [B, 1, h * w]
+        context = (x.flatten(2) @ weights.mT)[..., None]
+        return self.transform(context)
+
+
+class DualAttention(nn.Module):
+    """``f_agg = F_TA(f_C, f_S) + F_SA(f_C) + f_C`` (Eq. 2); with both halves off it is the identity.
+
+    Args:
+        channels: C of the features.
+        reduction: r of both halves.
+        temporal, spatial: which halves are on.
+        scale: of the similarities of temporal attention.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 4,
+        temporal: bool = True,
+        spatial: bool = True,
+        scale: float | None = 1.0,
+    ) -> None:
+        super().__init__()
+        self.temporal = TemporalAttention(channels, reduction, scale) if temporal else None
+        self.spatial = SpatialAttention(channels, reduction) if spatial else None
+
+    def forward(self, x: Tensor, support: Tensor) -> Tensor:
+        """Refines ``x [B * n, C, h, w]``, n of each clip, by ``support [B, T, C, H, W]``."""
+        return self.refine(x, self.embed(support))
+
+    def embed(self, support: Tensor, pool: int = 1) -> SupportMemory | None:
+        """What temporal attention remembers of the support frames; None if it is off."""
+        return None if self.temporal is None else self.temporal.embed(support, pool)
+
+    def refine(self, x: Tensor, memory: SupportMemory | None) -> Tensor:
+        """As ``forward``, with support frames embedded before."""
+        refined = x
+        if self.temporal is not None:
+            if memory is None:
+                raise ValueError("temporal attention needs support frames")
+            refined = refined + self.temporal.attend(x, memory)
+        if self.spatial is not None:
+            refined = refined + self.spatial(x)
+        return refined
+
+
+class PyramidAttention(nn.Module):
+    """Frame level: one `DualAttention` for several pyramid levels, each against the same level of the support frames.
+
+    Args:
+        attention: shared by the levels.
+        pooling: the levels that are refined, and by how much the support keys and values of each are pooled: the finest
+            level has most of the positions, and pooling keeps the cost of all levels alike.
+    """
+
+    def __init__(self, attention: DualAttention, pooling: Mapping[str, int]) -> None:
+        super().__init__()
+        self.attention = attention
+        self.pooling = dict(pooling)
+
+    def forward(self, maps: Features, memory: Mapping[str, SupportMemory]) -> Features:
+        """Pyramid maps ``[B * n, C, H, W]`` with the chosen levels refined; the others are passed on."""
+        return maps | {level: self.attention.refine(maps[level], memory.get(level)) for level in self.pooling}
+
+    def embed(self, support: Features) -> dict[str, SupportMemory]:
+        """What temporal attention remembers of support maps ``[B, T, C, H, W]``, by level; nothing if it is off."""
+        embedded = {level: self.attention.embed(support[level], pool) for level, pool in self.pooling.items()}
+        return {level: memory for level, memory in embedded.items() if memory is not None}

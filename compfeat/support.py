@@ -1,0 +1,57 @@
+"""Which frames of a video lend their features to the others in inference."""
+
+from collections import deque
+
+import torch
+from torch import Tensor
+
+Maps = dict[str, Tensor]
+
+
+class SupportBank:
+    """The feature maps of the support frames of the video being read.
+
+    A video that can be read twice lends frames evenly spaced over all of it, as the paper's inference does. Where the
+    future is unknown, in streams and one-pass sources, the bank is causal: it starts with the first frame, takes every
+    ``interval``-th after it, and lets go of the oldest.
+
+    Args:
+        frames: T, the most frames that are kept; need not be that of training.
+        look_ahead: False keeps the bank causal for every source.
+        interval: frames between two of a causal bank.
+    """
+
+    def __init__(self, frames: int = 4, look_ahead: bool = True, interval: int = 5) -> None:
+        if frames < 1 or interval < 1:
+            raise ValueError(f"support: frames and interval must be at least 1, not {frames} and {interval}")
+        self.frames = frames
+        self.look_ahead = look_ahead
+        self.interval = interval
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets every frame: a new video begins."""
+        self._maps: deque[Maps] = deque(maxlen=self.frames)
+        self._seen = 0
+
+    def __len__(self) -> int:
+        return len(self._maps)
+
+    def fill(self, maps: Maps) -> None:
+        """Puts in the maps ``[T, C, H, W]`` by level of frames from all over the video."""
+        count = len(next(iter(maps.values())))
+        self._maps.extend({level: x[i] for level, x in maps.items()} for i in range(count))
+
+    def observe(self, maps: Maps) -> bool:
+        """Shows the next frame ``[C, H, W]`` by level to a causal bank; returns whether it was put in."""
+        taken = self._seen % self.interval == 0
+        if taken:
+            self._maps.append(maps)
+        self._seen += 1
+        return taken
+
+    @property
+    def maps(self) -> Maps:
+        """What is in the bank: ``[1, T, C, H, W]`` by level, as the network takes it."""
+        levels = self._maps[0]
+        return {level: torch.stack([maps[level] for maps in self._maps])[None] for level in levels}
