@@ -169,7 +169,7 @@ def _load(cfg: DictConfig) -> VideoPredictor:
     device = cfg.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    changes = {} if cfg.get("tracker") is None else {"tracker": instantiate(cfg.tracker)}
+    changes = {part: instantiate(cfg[part]) for part in ("tracker", "support") if cfg.get(part) is not None}
     return VideoPredictor.from_checkpoint(cfg.ckpt, device, **changes)
 
 

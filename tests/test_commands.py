@@ -62,9 +62,8 @@ def options(group):
 
 GROUPS = [
     (group, option)
-    for group in ("model", "backbone", "data", "tracker", "callbacks", "logger", "trainer", "experiment", "debug")
+    for group in ("model", "backbone", "data", "callbacks", "logger", "trainer", "experiment", "debug")
     for option in options(group)
-    if group != "tracker"
 ]
 
 
@@ -76,9 +75,11 @@ def test_every_option_composes_and_builds(group, option, tmp_path):
         cfg.model.detector.num_classes = 3
         cfg.model.categories = [{"id": i, "name": str(i)} for i in range(1, 4)]
         cfg.model.detector.backbone.frozen = False
-    if group in ("model", "backbone"):
+    if group in ("model", "backbone", "experiment"):
         assert instantiate(cfg.model, _convert_="all").detector.roi_heads.box_predictor.cls_score.out_features == 4
-    elif group == "trainer" and option in ("gpu", "ddp"):
+    if group in ("model", "backbone"):
+        return
+    if group == "trainer" and option in ("gpu", "ddp"):
         assert cfg.trainer.accelerator == "gpu"  # cannot be built without one
     elif group in ("callbacks", "logger"):
         if option == "wandb":
@@ -88,6 +89,48 @@ def test_every_option_composes_and_builds(group, option, tmp_path):
     else:
         for node in (cfg.data, cfg.trainer, cfg.module):
             assert instantiate(node) is not None
+
+
+HALVES = (("temporal", "t"), ("spatial", "s"))
+ROWS = {  # frame temporal, frame spatial, object temporal, object spatial, correlation
+    "baseline": "-----",
+    "frame_temporal": "t----",
+    "frame_spatial": "-s---",
+    "frame_dual": "ts---",
+    "object_temporal": "--t--",
+    "object_spatial": "---s-",
+    "object_dual": "--ts-",
+    "both_dual": "tsts-",
+    "correlation": "----c",
+    "correlation_frame": "ts--c",
+    "correlation_object": "--tsc",
+    "compfeat": "tstsc",
+}
+
+
+@pytest.mark.parametrize(("row", "switches"), ROWS.items())
+def test_rows_of_the_papers_tables_switch_what_they_say(row, switches, tmp_path):
+    detector = compose_config("train", f"experiment={row}").model.detector
+    pyramid = detector.frame_attention
+    duals = (pyramid and pyramid.attention, detector.object_attention)
+    shown = "".join(letter if dual and dual[half] else "-" for dual in duals for half, letter in HALVES)
+    assert shown + ("c" if "Correlation" in detector.track_head._target_ else "-") == switches
+
+
+@pytest.mark.parametrize("table", options("sweep"))
+def test_every_sweep_is_made_of_rows_that_compose(table):
+    cfg = compose_config("train", f"sweep={table}")
+    assert cfg.hydra.mode.name == "MULTIRUN"
+    for key, values in cfg.hydra.sweeper.params.items():
+        for value in values.split(","):
+            compose_config("train", f"{key}={value}")
+
+
+@pytest.mark.parametrize("option", options("support"))
+def test_every_support_policy_builds_for_inference(option):
+    cfg = compose_config("evaluate", f"support={option}", "support.frames=5", "ckpt=a")
+    bank = instantiate(cfg.support)
+    assert bank.frames == 5 and bank.look_ahead == (option == "uniform")
 
 
 @pytest.mark.parametrize("option", options("tracker"))

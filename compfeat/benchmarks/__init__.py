@@ -1,0 +1,19 @@
+"""Measurements behind the README's figures: a table for people, and the figures as one json object on the last line."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def report(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], figures: Mapping[str, Any]) -> None:
+    """Prints a table of ``rows`` and then ``figures`` as one line of json."""
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row))
+    Console().print(table)
+    print(json.dumps(figures))

@@ -1,0 +1,98 @@
+"""What CompFeat costs in inference: against torchvision's Mask R-CNN with the same backbone, frames and proposals."""
+
+import resource
+import statistics
+from time import perf_counter
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
+
+from compfeat.benchmarks import report
+from compfeat.models.detector import CompFeat
+
+
+def inference(cfg: DictConfig) -> None:
+    """Times whole videos as ``conf/benchmark/inference.yaml`` describes: from decoded frames to full-size masks.
+
+    Both networks have random weights and no score threshold, so that each frame has as many detections as it may have.
+    Support frames are embedded for every video anew. Rounds take turns, so that both see the same machine.
+    """
+    torch.manual_seed(0)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    recipe: Any = OmegaConf.to_container(cfg.model, resolve=True)
+    predictor = instantiate(recipe, _convert_="all")
+    predictor.detector.to(device).eval()
+    theirs = torchvision_twin(predictor.detector, instantiate(cfg.model.detector.backbone), cfg).to(device).eval()
+    frames = moving_noise(cfg.frames, *cfg.model.size)
+
+    def ours() -> None:
+        predictor.predict(frames)
+
+    @torch.inference_mode()
+    def reference() -> None:
+        for frame in frames:
+            theirs([torch.from_numpy(frame).permute(2, 0, 1).to(device) / 255])
+
+    seconds: dict[str, list[float]] = {"Mask R-CNN": [], "CompFeat": []}
+    for warm_up in (reference, ours):
+        warm_up()
+    for _ in range(cfg.rounds):
+        for name, run in (("Mask R-CNN", reference), ("CompFeat", ours)):
+            began = perf_counter()
+            run()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            seconds[name].append((perf_counter() - began) / len(frames))
+    ratios = [ours / theirs for ours, theirs in zip(seconds["CompFeat"], seconds["Mask R-CNN"], strict=True)]
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    ratio = statistics.median(ratios)
+    figures = {
+        "device": device,
+        "mask_rcnn_seconds_per_frame": medians["Mask R-CNN"],
+        "compfeat_seconds_per_frame": medians["CompFeat"],
+        "ratio": ratio,
+        "ratio_range": [min(ratios), max(ratios)],
+        "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+    rows = [[name, value, 1 / value] for name, value in medians.items()] + [["ratio", ratio, 1 / ratio]]
+    report(f"inference on {device}, median of {cfg.rounds} rounds", ["", "s / frame", "frames / s"], rows, figures)
+
+
+def torchvision_twin(detector: CompFeat, backbone: nn.Module, cfg: DictConfig) -> MaskRCNN:
+    """torchvision's Mask R-CNN with the same parts, sizes and limits."""
+    heads = detector.roi_heads
+    width, height = cfg.model.size
+    proposals = cfg.model.detector.proposals
+    box = heads.box_predictor
+    assert isinstance(box, FastRCNNPredictor)
+    return MaskRCNN(
+        backbone,
+        min_size=height,
+        max_size=width,
+        rpn_anchor_generator=detector.rpn.anchor_generator,
+        rpn_head=detector.rpn.head,
+        rpn_pre_nms_top_n_test=5 * proposals,
+        rpn_post_nms_top_n_test=proposals,
+        box_head=heads.box_head,
+        box_predictor=box,
+        mask_head=heads.mask_head,
+        mask_predictor=heads.mask_predictor,
+        box_score_thresh=heads.score_thresh,
+        box_nms_thresh=heads.nms_thresh,
+        box_detections_per_img=heads.detections_per_img,
+    )
+
+
+def moving_noise(count: int, width: int, height: int) -> list[np.ndarray]:
+    """``count`` uint8 frames ``[height, width, 3]`` of a smooth random picture that moves."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (height // 16 + 2, (width + 4 * count) // 16 + 2, 3)).astype(np.uint8)
+    picture = cv2.resize(coarse, (width + 4 * count, height), interpolation=cv2.INTER_CUBIC)
+    return [np.ascontiguousarray(picture[:, 4 * i : 4 * i + width]) for i in range(count)]

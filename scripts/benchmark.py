@@ -1,0 +1,17 @@
+"""Measures speed and memory: ``python scripts/benchmark.py NAME key=value``; ``NAME --help`` lists its keys."""
+
+import sys
+
+from compfeat.benchmarks.attention import attention
+from compfeat.benchmarks.inference import inference
+from compfeat.run import launch
+
+BENCHMARKS = {"attention": attention, "inference": inference}
+
+if __name__ == "__main__":
+    name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+    if name in BENCHMARKS:
+        launch(BENCHMARKS[name], f"benchmark/{name}")
+    else:
+        print(f"python scripts/benchmark.py {{{'|'.join(BENCHMARKS)}}} [key=value ...]; NAME --help lists its keys")
+        sys.exit(0 if name in ("-h", "--help") else 2)
