@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from compfeat.categories import coco_class_map
 from compfeat.evaluation import METRICS, TubeEvaluation, to_results, write_results, zip_results
-from compfeat.models.weights import coco_class_map, load_pretrained
+from compfeat.models.weights import load_pretrained
 from compfeat.module import NonFiniteLoss
 from compfeat.predictor import VideoPredictor
 from compfeat.video import Camera, open_frames, write_video

@@ -6,10 +6,13 @@ import pytest
 import torch
 from pycocotools import mask as rle
 
-from compfeat.data.annotations import AnnotationError, VISAnnotations, decode_mask
+from compfeat.data.annotations import VISAnnotations
 from compfeat.data.datamodule import EpochSampler, VISDataModule
+from compfeat.data.errors import AnnotationError
+from compfeat.data.frames import read_scaled, resize
+from compfeat.data.masks import decode_mask
 from compfeat.data.sampler import ClipSampler, uniform_frames
-from compfeat.data.transforms import ClipTransform, fit, frame_target, resize_image
+from compfeat.data.transforms import ClipFlip, fit, frame_target
 from compfeat.data.ytvis import YTVISClips
 
 HEIGHT, WIDTH = 20, 40
