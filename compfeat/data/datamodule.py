@@ -1,8 +1,8 @@
 """The loaders of a run: clips to train on, whole videos to validate on and to predict."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 
 import cv2
@@ -12,6 +12,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from compfeat.data.annotations import VISAnnotations
+from compfeat.data.coco import COCOPseudoClips
 from compfeat.data.errors import AnnotationError
 from compfeat.data.holdout import hold_out, read_ids
 from compfeat.data.layout import NotFound
@@ -73,7 +74,7 @@ class VISDataModule(pl.LightningDataModule):
         workers: processes that load clips.
         seed: of the choice of clips and their transforms.
         generator: draws the data set first.
-        coco: makes a ``COCOPseudoClips`` to train on too, given all but its own arguments.
+        coco: makes clips of still images to train on too; holds the arguments that are COCO's own.
         coco_share: of its clips among all clips of an epoch.
         only_videos: keep only the first so many videos of each split.
         cache: folder under which indices of annotations are kept; by default ``$COMPFEAT_CACHE`` or
@@ -93,7 +94,7 @@ class VISDataModule(pl.LightningDataModule):
         workers: int = 2,
         seed: int = 0,
         generator: ShapesGenerator | None = None,
-        coco: Callable[..., Dataset[Clip]] | None = None,
+        coco: partial[COCOPseudoClips] | None = None,
         coco_share: float = 0.5,
         only_videos: int | None = None,
         cache: str | None = None,
@@ -119,6 +120,12 @@ class VISDataModule(pl.LightningDataModule):
     def folder(self) -> Path:
         """Where the data set is."""
         return self.root if self.generator is None else self.generator.path(self.root)
+
+    @property
+    def sources(self) -> list[tuple[Path, str]]:
+        """The (folder, split) of all annotations: training, validation, still images."""
+        splits = dict.fromkeys((self.folder, split) for split in (self.train_split, self.val_split) if split)
+        return [*splits, *([(Path(self.coco.keywords["root"]), self.coco.keywords["split"])] if self.coco else [])]
 
     def prepare_data(self) -> None:
         if self.generator is not None:

@@ -89,7 +89,7 @@ class AnnotationIndex:
         path = (cache or default_cache()) / "index" / f"{digest}-v{FORMAT_VERSION}.npz"
         try:
             return cls._map(path)
-        except (FileNotFoundError, DamagedStore):
+        except (OSError, DamagedStore):  # it is not there, or not as it was written
             arrays = _build(source)
         try:
             write_arrays(path, arrays)

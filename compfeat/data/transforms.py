@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compfeat.data.frames import resize
 from compfeat.structures import FrameTarget
 
 
@@ -15,6 +16,11 @@ def fit(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
     """The (height, width) of a frame scaled to fit into ``size`` = (width, height), keeping its ratio."""
     scale = min(size[0] / width, size[1] / height)
     return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Scales a uint8 image ``[H, W, 3]`` to fit into ``size`` = (width, height), keeping its ratio."""
+    return resize(image, fit(image.shape[0], image.shape[1], size))
 
 
 class ClipFlip:
