@@ -79,6 +79,9 @@ def train(cfg: DictConfig) -> float | None:
     data = instantiate(cfg.data)
     data.prepare_data()
     data.setup()
+    if data.held_out is not None:
+        write_ids(data.held_out, Path(cfg.trainer.default_root_dir) / "holdout.txt")
+    ground_truth = data.ground_truth
 
     cfg.model.categories = [{"id": c.id, "name": c.name} for c in data.categories]
     cfg.model.detector.num_classes = len(data.categories)
@@ -91,10 +94,11 @@ def train(cfg: DictConfig) -> float | None:
         class_map = coco_class_map(data.categories) if source == "coco" or source.startswith("coco:") else None
         console.print(str(load_pretrained(predictor.detector, source.removeprefix("coco:"), class_map)))
 
-    module = instantiate(cfg.module, _convert_="all")(
-        predictor=predictor, recipe=recipe, ground_truth=data.ground_truth
+    module = instantiate(cfg.module, _convert_="all")(predictor=predictor, recipe=recipe, ground_truth=ground_truth)
+    unscored = {} if ground_truth else {"limit_val_batches": 0}
+    trainer = instantiate(
+        cfg.trainer, callbacks=_each(cfg.callbacks), logger=_each(cfg.logger), _convert_="all", **unscored
     )
-    trainer = instantiate(cfg.trainer, callbacks=_each(cfg.callbacks), logger=_each(cfg.logger), _convert_="all")
     trainer.fit(module, data, ckpt_path=cfg.resume)
 
     checkpoint = trainer.checkpoint_callback
@@ -201,20 +205,22 @@ def _print_statistics(check: SplitCheck) -> None:
     lengths = np.array(statistics.track_lengths or [0])
     counts = {
         "videos": statistics.videos,
-        "of these incomplete on disk": statistics.incomplete_videos,
+        "videos that lack frames on disk": statistics.incomplete_videos,
         "frames": statistics.frames,
-        "of these missing on disk": statistics.missing_frames,
+        "frames that are not on disk": statistics.missing_frames,
         "objects": len(statistics.track_lengths),
         "crowd regions": statistics.crowds,
-        "frames an object is seen in: least": lengths.min(),
-        "median": np.median(lengths),
-        "most": lengths.max(),
+        "frames an object is seen in, at least": lengths.min(),
+        "in the median": np.median(lengths),
+        "at most": lengths.max(),
     }
-    _print_table(f"{check.path}, frames in {check.image_root}", counts, "{:.0f}")
+    console.print(f"frames in {check.image_root}", soft_wrap=True)
     if check.has_annotations:
+        _print_table("content", counts, "{:.0f}")
         _print_table("objects by class", dict(statistics.objects.most_common()), "{:d}")
     else:
-        console.print("[bold red]no ground truth in this split[/]")
+        _print_table("content", dict(list(counts.items())[:4]), "{:.0f}")
+        console.print("[bold red]NO GROUND TRUTH in this split[/]")
 
 
 def _live(predictor: VideoPredictor, frames: Iterable[np.ndarray], score: float) -> Iterator[np.ndarray]:

@@ -96,7 +96,7 @@ def test_broken_frames_and_masks_are_named(tmp_path):
     dataset = clips(write_data_set(tmp_path))
     frame = tmp_path / "train" / "JPEGImages" / "v2" / "0.png"
     frame.write_bytes(b"")
-    with pytest.raises(AnnotationError, match="v2/0.png: it is missing or broken"):
+    with pytest.raises(AnnotationError, match="v2/0.png: it is broken"):
         dataset[0, 1]
     cv2.imwrite(str(frame), np.zeros((WIDTH, HEIGHT, 3), np.uint8))
     with pytest.raises(AnnotationError, match="v2/0.png has 20 x 40 pixels, but its annotations are of 40 x 20"):

@@ -19,14 +19,14 @@ def jpeg(tmp_path):
 def decoded(monkeypatch):
     """The shapes of the images that OpenCV decoded."""
     shapes = []
-    read = cv2.imread
+    decode = cv2.imdecode
 
     def recorded(*arguments):
-        image = read(*arguments)
+        image = decode(*arguments)
         shapes.append(image.shape[:2])
         return image
 
-    monkeypatch.setattr(cv2, "imread", recorded)
+    monkeypatch.setattr(cv2, "imdecode", recorded)
     return shapes
 
 

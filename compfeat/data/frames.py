@@ -14,16 +14,14 @@ REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
     4: cv2.IMREAD_REDUCED_COLOR_4,
     2: cv2.IMREAD_REDUCED_COLOR_2,
+    1: cv2.IMREAD_COLOR,
 }
 SAME_SHAPE = 0.05  # difference in the ratio of the sides up to which a frame is the one annotated, only scaled
 
 
 def read_image(path: Path) -> np.ndarray:
     """An image as uint8 RGB ``[H, W, 3]``; AnnotationError when it is missing or broken."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise AnnotationError(f"cannot read the frame {path}: it is missing or broken")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(_decode(path, _read_bytes(path), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def read_scaled(path: Path, stated: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
@@ -37,14 +35,11 @@ def read_scaled(path: Path, stated: tuple[int, int], size: tuple[int, int]) -> n
         stated: (height, width) that it should have on disk; another scale of the same shape will do.
         size: (height, width) of the result.
     """
-    for reduction in _reductions(path, stated, size):
-        image = cv2.imread(str(path), REDUCED[reduction])
-        if image is not None and image.shape[:2] == _reduced(stated, reduction):
-            break  # else it is not of the stated size, and might have become too small
-    else:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise AnnotationError(f"cannot read the frame {path}: it is missing or broken")
+    content = _read_bytes(path)
+    reduction = _reduction(path, stated, size)
+    image = _decode(path, content, REDUCED[reduction])
+    if reduction > 1 and image.shape[:2] != _reduced(stated, reduction):  # it might have become too small
+        image = _decode(path, content, cv2.IMREAD_COLOR)
     if abs(image.shape[0] * stated[1] / (image.shape[1] * stated[0]) - 1) > SAME_SHAPE:
         raise AnnotationError(
             f"the frame {path} has {image.shape[1]} x {image.shape[0]} pixels, but its annotations are of "
@@ -75,11 +70,25 @@ def missing_frames(folder: Path, file_names: Iterable[str]) -> np.ndarray:
     return np.array([base not in listed(parent) for parent, _, base in parts], bool)
 
 
-def _reductions(path: Path, stated: tuple[int, int], size: tuple[int, int]) -> list[int]:
-    """The strongest reduction that keeps at least the size, if there is one: only JPEG gains by it."""
+def _read_bytes(path: Path) -> np.ndarray:
+    try:
+        return np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise AnnotationError(f"cannot read the frame {path}: {error.strerror}") from error
+
+
+def _decode(path: Path, content: np.ndarray, flags: int) -> np.ndarray:
+    image = cv2.imdecode(content, flags) if len(content) else None
+    if image is None:
+        raise AnnotationError(f"cannot read the frame {path}: it is broken")
+    return image
+
+
+def _reduction(path: Path, stated: tuple[int, int], size: tuple[int, int]) -> int:
+    """The strongest reduction that keeps at least the size; 1 for all but JPEG, which alone gains by it."""
     if path.suffix.lower() not in (".jpg", ".jpeg"):
-        return []
-    return [r for r in REDUCED if all(a >= b for a, b in zip(_reduced(stated, r), size, strict=True))][:1]
+        return 1
+    return next(r for r in REDUCED if all(a >= b for a, b in zip(_reduced(stated, r), size, strict=True)) or r == 1)
 
 
 def _reduced(size: tuple[int, int], reduction: int) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Run-length encoded masks to pixels, at the size they are needed in."""
 
+import cv2
 import numpy as np
 
 from compfeat.structures import RLE
@@ -31,8 +32,8 @@ def decode_mask(segmentation: RLE | None, size: tuple[int, int] | None = None) -
     if (rows, filled) != (height, width):
         ends = _sample(ends, height, width, rows, filled)
     values = np.arange(len(ends), dtype=np.uint8) & 1  # runs of 0 and of 1 take turns
-    mask = np.repeat(values, np.diff(ends, prepend=0)).reshape(filled, rows).T
-    return np.ascontiguousarray(mask if filled == columns else mask[:, _centres(width, columns)])
+    mask = np.repeat(values, np.diff(ends, prepend=0)).reshape(filled, rows)
+    return cv2.transpose(mask if filled == columns else mask[_centres(width, columns)])
 
 
 def run_lengths(counts: bytes) -> np.ndarray:

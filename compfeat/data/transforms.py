@@ -90,6 +90,6 @@ def frame_target(masks: np.ndarray, labels: Sequence[int], track_ids: Sequence[i
     return FrameTarget(
         boxes=torch.from_numpy(np.stack([x, y, x + width, y + height], axis=-1)[kept]),
         labels=torch.from_numpy(np.array(labels, np.int64)[kept]),
-        masks=torch.from_numpy(masks[kept]),
+        masks=torch.from_numpy(masks if kept.all() else masks[kept]),
         track_ids=torch.from_numpy(np.array(track_ids, np.int64)[kept]),
     )

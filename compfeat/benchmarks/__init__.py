@@ -1,0 +1,1 @@
+"""What the parts of the project cost, measured; ``scripts/benchmark.py`` runs them."""
