@@ -248,7 +248,7 @@ def _names(names: Sequence[str], most: int = 4) -> str:
 
 
 def _print_table(title: str, values: Mapping[str, float], form: str = "{:.4f}") -> None:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", min_width=len(title))
     table.add_column("")
     table.add_column("value", justify="right")
     for name, value in values.items():

@@ -33,7 +33,9 @@ def test_annotations_are_found_in_every_layout(tmp_path, json_path):
     assert annotations[1].name == "v2" and annotations.has_annotations
 
 
-@pytest.mark.parametrize("images", ["{split}/JPEGImages", "{split}", "Images/{split}", "images/{split}", "JPEGImages", "."])
+@pytest.mark.parametrize(
+    "images", ["{split}/JPEGImages", "{split}", "Images/{split}", "images/{split}", "JPEGImages", "."]
+)
 def test_frames_are_found_in_every_layout(tmp_path, images):
     write_data_set(tmp_path, json_path="annotations_{split}.json", images=images)
     (tmp_path / "train" / "JPEGImages").mkdir(parents=True, exist_ok=True)  # a folder without the frames is not taken
@@ -83,7 +85,7 @@ def test_broken_annotations_are_named(tmp_path, text, said):
     [
         (lambda c: c["annotations"][2].update(video_id=99), "annotation 20 names a video or category"),
         (lambda c: c["annotations"][2].update(category_id=99), "annotation 20 names a video or category"),
-        (lambda c: c["annotations"][2]["segmentations"].append(None), "annotation 20 has 2 segmentations in .* 1 frames"),
+        (lambda c: c["annotations"][2]["segmentations"].append(None), "annotation 20 has 2 segmentations .* 1 frames"),
         (
             lambda c: c["annotations"][2].update(segmentations=[{"size": [WIDTH, HEIGHT], "counts": [WIDTH * HEIGHT]}]),
             r"annotation 20 has a mask of size \[40, 20\] in a video of size \[20, 40\]",
@@ -191,7 +193,7 @@ def test_the_index_follows_the_content_of_the_file(tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
 def test_a_damaged_index_is_built_anew(tmp_path, cache_of_its_own, damage):
     root = write_data_set(tmp_path)
-    path = VISAnnotations.load(root, "train").index.path
+    path = VISAnnotations.load(root, "train").arrays.path
     content = bytearray(path.read_bytes())
     if damage == "flipped":
         with zipfile.ZipFile(path) as archive:
@@ -220,7 +222,7 @@ def test_workers_that_are_spawned_map_the_index_again(tmp_path):
 
 
 def test_arrays_are_mapped_not_loaded(tmp_path):
-    arrays = VISAnnotations.load(write_data_set(tmp_path), "train").index
+    arrays = VISAnnotations.load(write_data_set(tmp_path), "train").arrays
     for name in ("segments", "names", "track_ids"):
         assert isinstance(getattr(arrays, name).base, np.memmap) and not getattr(arrays, name).flags.writeable
 

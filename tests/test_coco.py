@@ -99,15 +99,20 @@ def test_frames_of_a_clip_move_independently_and_share_identities(shared_data):
     assert torch.equal(same.target["masks"], same.reference_target["masks"])
 
 
+def areas(target):
+    """Pixels of each object by its identity."""
+    return dict(zip(target["track_ids"].tolist(), target["masks"].sum((1, 2)).tolist(), strict=True))
+
+
 def test_objects_of_which_too_little_stays_are_left_out(shared_data):
     wild = AffineMotion(rotate=0, translate=0.8, shear=0)
     everything, most = (pseudo_clips(shared_data, wild, min_visible=share) for share in (0.0, 0.6))
     still = pseudo_clips(shared_data, AffineMotion(0, 0, 0))
     dropped = 0
     for index in range(len(everything)):
-        whole = {int(i): m.sum() for i, m in zip(*(still[0, index].target[k] for k in ("track_ids", "masks")), strict=True)}
-        all_, kept = everything[0, index].target, most[0, index].target
-        visible = {int(i): m.sum() / whole[int(i)] for i, m in zip(all_["track_ids"], all_["masks"], strict=True)}
+        whole, all_ = areas(still[0, index].target), areas(everything[0, index].target)
+        kept = most[0, index].target
+        visible = {identity: area / whole[identity] for identity, area in all_.items()}
         assert set(kept["track_ids"].tolist()) == {i for i, share in visible.items() if share >= 0.6}
         dropped += len(visible) - len(kept["track_ids"])
     assert dropped > 10
@@ -171,7 +176,8 @@ def test_videos_and_images_are_mixed_whatever_the_workers(shared_data):
     def epoch(workers):
         data = mixed_data(shared_data, workers)
         data.setup()
-        return [(name, image.sum().item()) for b in data.train_dataloader() for name, image in zip(b.names, b.current, strict=True)]
+        batches = list(data.train_dataloader())
+        return [pair for b in batches for pair in zip(b.names, b.current.sum((1, 2, 3)).tolist(), strict=True)]
 
     clips = epoch(0)
     assert len(clips) == 18 and sum(name.endswith(".jpg") for name, _ in clips) == 9

@@ -70,14 +70,14 @@ class VISAnnotations(Sequence[Video]):
     Attributes:
         path: the json file.
         image_root: the folder that the file names are relative to.
-        index: what the json holds, mapped into memory.
+        arrays: what the json holds, mapped into memory.
         categories: the classes, by ascending id; a label is the 1-based position in this list.
     """
 
     def __init__(self, path: Path, image_root: Path, index: AnnotationIndex) -> None:
         self.path = path
         self.image_root = image_root
-        self.index = index
+        self.arrays = index
         self.categories = [Category(identity, name) for identity, name in index.categories]
 
     @classmethod
@@ -102,43 +102,43 @@ class VISAnnotations(Sequence[Video]):
     @property
     def has_annotations(self) -> bool:
         """False where the split comes without ground truth."""
-        return len(self.index.track_ids) > 0
+        return len(self.arrays.track_ids) > 0
 
     def __len__(self) -> int:
-        return len(self.index.video_ids)
+        return len(self.arrays.video_ids)
 
     def __getitem__(self, position):
         if isinstance(position, slice):
             return [self[i] for i in range(*position.indices(len(self)))]
         position = range(len(self))[position]
-        height, width = self.index.video_sizes[position].tolist()
-        names = self.index.frame_names(position)
+        height, width = self.arrays.video_sizes[position].tolist()
+        names = self.arrays.frame_names(position)
         tracks = [self._track(k, len(names), (height, width)) for k in self._tracks(position)]
-        return Video(int(self.index.video_ids[position]), height, width, names, tracks)
+        return Video(int(self.arrays.video_ids[position]), height, width, names, tracks)
 
     def frames_to_train_on(self, position: int) -> tuple[np.ndarray, np.ndarray]:
         """Of a video: the int64 indices of the frames on disk, and bool, which of those show an object.
 
         Crowd regions are no objects.
         """
-        start, end = self.index.frame_starts[position : position + 2].tolist()
+        start, end = self.arrays.frame_starts[position : position + 2].tolist()
         seen = np.zeros(end - start, bool)
         for track in self._tracks(position):
-            if not self.index.track_crowds[track]:
-                first = int(self.index.track_segments[track])
-                seen |= self.index.segment_kinds[first : first + len(seen)] != NOTHING
+            if not self.arrays.track_crowds[track]:
+                first = int(self.arrays.track_segments[track])
+                seen |= self.arrays.segment_kinds[first : first + len(seen)] != NOTHING
         present = np.flatnonzero(~self.missing[start:end])
         return present, seen[present]
 
     def is_complete(self, position: int) -> bool:
         """Whether every frame of a video is on disk."""
-        start, end = self.index.frame_starts[position : position + 2].tolist()
+        start, end = self.arrays.frame_starts[position : position + 2].tolist()
         return not self.missing[start:end].any()
 
     @cached_property
     def missing(self) -> np.ndarray:
         """Which frames are not on disk: bool, all frames of all videos in order."""
-        names = (name for position in range(len(self)) for name in self.index.frame_names(position))
+        names = (name for position in range(len(self)) for name in self.arrays.frame_names(position))
         return missing_frames(self.image_root, names)
 
     def ground_truth(self, positions: Sequence[int]) -> dict:
@@ -164,16 +164,16 @@ class VISAnnotations(Sequence[Video]):
 
     def positions(self, ids: Sequence[int]) -> list[int]:
         """The positions of videos by id, in the order of the file; AnnotationError when one is not there."""
-        known = {identity: position for position, identity in enumerate(self.index.video_ids.tolist())}
+        known = {identity: position for position, identity in enumerate(self.arrays.video_ids.tolist())}
         if unknown := sorted(set(ids) - set(known)):
             raise AnnotationError(f"{self.path} has no video {unknown[0]} ({len(unknown)} of {len(ids)} are not in it)")
         return sorted(known[identity] for identity in ids)
 
     def _tracks(self, position: int) -> Iterator[int]:
-        return iter(range(*self.index.track_starts[position : position + 2].tolist()))
+        return iter(range(*self.arrays.track_starts[position : position + 2].tolist()))
 
     def _track(self, k: int, length: int, size: tuple[int, int]) -> Track:
-        index = self.index
+        index = self.arrays
         start = int(index.track_segments[k])
         occlusion = None
         if len(index.segment_occlusions):

@@ -70,7 +70,7 @@ class COCOPseudoClips(Dataset[Clip]):
             raise AnnotationError(f"{self.annotations.path}: no image shows a class of the video data set")
 
     def _usable(self) -> np.ndarray:
-        index = self.annotations.index
+        index = self.annotations.arrays
         kept = (self.labels[index.track_labels] > 0) & ~index.track_crowds
         images = np.repeat(np.arange(len(self.annotations)), np.diff(index.track_starts))
         return np.array([i for i in np.unique(images[kept]) if self.annotations.is_complete(i)], np.int64)

@@ -223,9 +223,7 @@ class VISDataModule(pl.LightningDataModule):
 
     def train_clips(self) -> Dataset[Clip]:
         """The clips to train on, those of videos first."""
-        clips = YTVISClips(
-            self.train_annotations, self.train_videos, self.sampler, self.size, self.flip, self.seed
-        )
+        clips = YTVISClips(self.train_annotations, self.train_videos, self.sampler, self.size, self.flip, self.seed)
         if self.coco is None:
             return clips
         pseudo_clips = self.coco(

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -59,7 +59,7 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def missing_frames(folder: Path, file_names: Iterable[str]) -> np.ndarray:
     """Which of the files are not under the folder: bool, one for each; every folder is listed once."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def listed(parent: str) -> frozenset[str]:
         try:
             return frozenset(os.listdir(folder / parent))
@@ -71,6 +71,7 @@ def missing_frames(folder: Path, file_names: Iterable[str]) -> np.ndarray:
 
 
 def _read_bytes(path: Path) -> np.ndarray:
+    """The content of a file: decoded from memory, a JPEG that is cut short is an error, and no grey area."""
     try:
         return np.fromfile(path, np.uint8)
     except OSError as error:

@@ -22,7 +22,7 @@ def hold_out(annotations: VISAnnotations, count: int) -> list[int]:
             "set data.holdout to fewer, or to null"
         )
     classes = [{track.label for track in video.tracks if not track.crowd} for video in annotations]
-    return annotations.index.video_ids[stratify(classes, count)].tolist()
+    return annotations.arrays.video_ids[stratify(classes, count)].tolist()
 
 
 def stratify(classes: Sequence[Set[int]], count: int) -> list[int]:
@@ -50,7 +50,7 @@ def stratify(classes: Sequence[Set[int]], count: int) -> list[int]:
         dealt = [item for item in shuffled if rarest is None or rarest in classes[item]]
         for item in dealt:
             sides = [side for side in (0, 1) if room[side]]
-            side = max(sides, key=lambda side: (wanted[side].get(rarest, 0), room[side]))
+            side = max(sides, key=lambda side: (wanted[side][rarest] if rarest is not None else 0, room[side]))
             room[side] -= 1
             if side == 1:
                 chosen.append(item)

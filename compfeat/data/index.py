@@ -186,9 +186,9 @@ class _Builder:
         self.track_frames.append(len(segmentations))
         for segmentation in segmentations:
             self._add_segmentation(segmentation)
-        words = entry.get("occlusion") or [None] * len(segmentations)
-        if len(words) != len(segmentations):
-            raise AnnotationError(f"annotation {entry['id']} has {len(words)} occlusions in {len(segmentations)} frames")
+        words, frames = entry.get("occlusion") or [None] * len(segmentations), len(segmentations)
+        if len(words) != frames:
+            raise AnnotationError(f"annotation {entry['id']} has {len(words)} occlusions in {frames} frames")
         self.segment_occlusions.extend(map(self._occlusion, words))
 
     def _add_segmentation(self, segmentation: Any) -> None:

@@ -64,9 +64,7 @@ class AffineMotion:
             p=1.0,
         )
 
-    def __call__(
-        self, image: np.ndarray, masks: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, image: np.ndarray, masks: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Moves an image uint8 ``[H, W, 3]`` and its masks uint8 ``[N, H, W]`` alike; the same shapes again."""
         self.affine.set_random_seed(int(rng.integers(2**32)))
         if not len(masks):

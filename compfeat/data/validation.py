@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from pycocotools import mask as rle
 
 from compfeat.data.entries import read_entries, read_text
+from compfeat.data.errors import AnnotationError
+from compfeat.data.frames import read_image
 from compfeat.data.layout import find_annotations, find_images
 from compfeat.data.masks import run_lengths
 
@@ -22,7 +23,6 @@ NEEDED = {
     "videos": {"id": int, "width": int, "height": int, "file_names": list},
     "annotations": {"id": int, "video_id": int, "category_id": int, "segmentations": list},
 }
-EXIF_ORIENTATION = 0x0112
 
 
 @dataclass
@@ -82,7 +82,7 @@ class SplitCheck:
     def run(self) -> Iterator[list[str]]:
         """Checks step by step; yields what is wrong, each named by video and annotation id."""
         yield self._check_lists()
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes outside Python's lock
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # OpenCV decodes outside Python's lock
             for video, faults in zip(
                 self._entries["videos"], pool.map(self._check_video, self._entries["videos"]), strict=True
             ):
@@ -193,16 +193,10 @@ def _video_name(video: Any) -> str:
 def _check_image(path: Path, size: tuple[int, int]) -> str | None:
     """What is wrong with a frame: unreadable, cut short or of another size (width, height)."""
     try:
-        with Image.open(path) as image:
-            found = image.size
-            if image.getexif().get(EXIF_ORIENTATION, 1) >= 5:  # lies on its side, and is turned by every reader
-                found = found[::-1]
-            image.draft("RGB", (image.width // 8, image.height // 8))  # a JPEG is read whole at any scale
-            image.load()
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow names broken PNGs by a SyntaxError
-        reason = " ".join(str(error).replace(str(path), "it").split())
-        return f"cannot be read: {reason}"
-    return None if found == size else f"has {found[0]} x {found[1]} pixels instead of {size[0]} x {size[1]}"
+        height, width, _ = read_image(path).shape
+    except AnnotationError:
+        return "cannot be read: it is broken or cut short"
+    return None if (width, height) == size else f"has {width} x {height} pixels instead of {size[0]} x {size[1]}"
 
 
 def _check_mask(segmentation: Any, box: Any, height: int, width: int) -> str | None:

@@ -27,6 +27,7 @@ RENAMED = {
     **{rf"^(roi_heads\.mask_head)\.mask_fcn{i + 1}\.": rf"\1.{i}.0." for i in range(4)},
 }
 
+
 class WeightsError(ValueError):
     """The weights asked for cannot be had or do not belong to this model."""
 
