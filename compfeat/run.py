@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import hydra
 import numpy as np
 import pytorch_lightning as pl
@@ -20,12 +21,15 @@ from rich.console import Console
 from rich.progress import Progress, track
 from rich.table import Table
 
+from compfeat.categories import coco_class_map
+from compfeat.data.holdout import write_ids
+from compfeat.data.validation import SplitCheck
 from compfeat.evaluation import METRICS, TubeEvaluation, to_results, write_results, zip_results
-from compfeat.models.weights import coco_class_map, load_pretrained
+from compfeat.models.weights import load_pretrained
 from compfeat.module import NonFiniteLoss
 from compfeat.predictor import VideoPredictor
 from compfeat.video import Camera, open_frames, write_video
-from compfeat.visualize import draw_tubes, overlay
+from compfeat.visualize import contact_sheet, draw_clip, draw_tubes, overlay
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 USER_ERRORS = (HydraException, OmegaConfBaseException, ValueError, OSError, NonFiniteLoss)
@@ -75,6 +79,9 @@ def train(cfg: DictConfig) -> float | None:
     data = instantiate(cfg.data)
     data.prepare_data()
     data.setup()
+    if data.held_out is not None:
+        write_ids(data.held_out, Path(cfg.trainer.default_root_dir) / "holdout.txt")
+    ground_truth = data.ground_truth
 
     cfg.model.categories = [{"id": c.id, "name": c.name} for c in data.categories]
     cfg.model.detector.num_classes = len(data.categories)
@@ -90,10 +97,11 @@ def train(cfg: DictConfig) -> float | None:
     if not predictor.detector.uses_support:
         data.sampler.support_frames = 0  # not decoded in vain
 
-    module = instantiate(cfg.module, _convert_="all")(
-        predictor=predictor, recipe=recipe, ground_truth=data.ground_truth
+    module = instantiate(cfg.module, _convert_="all")(predictor=predictor, recipe=recipe, ground_truth=ground_truth)
+    unscored = {} if ground_truth else {"limit_val_batches": 0}
+    trainer = instantiate(
+        cfg.trainer, callbacks=_each(cfg.callbacks), logger=_each(cfg.logger), _convert_="all", **unscored
     )
-    trainer = instantiate(cfg.trainer, callbacks=_each(cfg.callbacks), logger=_each(cfg.logger), _convert_="all")
     trainer.fit(module, data, ckpt_path=cfg.resume)
 
     checkpoint = trainer.checkpoint_callback
@@ -108,7 +116,9 @@ def evaluate(cfg: DictConfig) -> None:
     predictor = _load(cfg)
     data = instantiate(cfg.data)
     data.prepare_data()
-    data.setup()
+    data.setup("validate")
+    if data.held_out is not None:
+        write_ids(data.held_out, Path(cfg.output) / "holdout.txt")
     if predictor.categories != data.categories:
         raise ValueError(
             f"{cfg.ckpt} was trained for other classes ({_names(predictor.class_names)}) than the data has "
@@ -157,6 +167,66 @@ def predict(cfg: DictConfig) -> None:
     console.print(f"{len(drawn)} objects drawn of {len(tubes)} found: {output / 'overlay.mp4'}", soft_wrap=True)
 
 
+def check_data(cfg: DictConfig) -> None:
+    """Names what is wrong with a data set as ``conf/check_data.yaml`` describes; exits with 1 when anything is."""
+    data = instantiate(cfg.data)
+    data.prepare_data()
+    found = 0
+    for folder, split in data.sources:
+        try:
+            check = SplitCheck(folder, split)
+        except FileNotFoundError as error:
+            if split != data.val_split or data.holdout is None:
+                raise
+            console.print(f"{error}; {data.holdout} training videos are held out instead", soft_wrap=True)
+            continue
+        for faults in track(check.run(), total=check.steps, description=str(check.path), console=console):
+            found += len(faults)
+            for fault in faults:
+                console.print(f"error: {fault}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _print_statistics(check)
+    if found:
+        console.print(f"[bold red]{found} errors[/]")
+        sys.exit(1)
+    path = Path(cfg.output) / "clips.png"
+    _write_clips(data, cfg.clips, path)
+    console.print(f"[green]no errors[/]; sample clips as the network gets them: {path}", soft_wrap=True)
+
+
+def _write_clips(data: Any, count: int, path: Path) -> None:
+    """Draws clips evenly spread over an epoch, one a row, into a picture."""
+    data.setup("fit")
+    clips = data.train_clips()
+    names = [category.name for category in data.categories]
+    chosen = np.linspace(0, len(clips) - 1, min(count, len(clips))).round().astype(int).tolist()
+    rows = [draw_clip(clips[0, index], names) for index in chosen]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), contact_sheet(rows, columns=1)[:, :, ::-1])
+
+
+def _print_statistics(check: SplitCheck) -> None:
+    statistics = check.statistics
+    lengths = np.array(statistics.track_lengths or [0])
+    counts = {
+        "videos": statistics.videos,
+        "videos that lack frames on disk": statistics.incomplete_videos,
+        "frames": statistics.frames,
+        "frames that are not on disk": statistics.missing_frames,
+        "objects": len(statistics.track_lengths),
+        "crowd regions": statistics.crowds,
+        "frames an object is seen in, at least": lengths.min(),
+        "in the median": np.median(lengths),
+        "at most": lengths.max(),
+    }
+    console.print(f"frames in {check.image_root}", soft_wrap=True)
+    if check.has_annotations:
+        _print_table("content", counts, "{:.0f}")
+        _print_table("objects by class", dict(statistics.objects.most_common()), "{:d}")
+    else:
+        _print_table("content", dict(list(counts.items())[:4]), "{:.0f}")
+        console.print("[bold red]NO GROUND TRUTH in this split[/]")
+
+
 def _live(predictor: VideoPredictor, frames: Iterable[np.ndarray], score: float) -> Iterator[np.ndarray]:
     """Draws on the frames of an endless source as they come; ends at Ctrl-C."""
     with contextlib.suppress(KeyboardInterrupt):
@@ -181,10 +251,10 @@ def _names(names: Sequence[str], most: int = 4) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def _print_table(title: str, values: Mapping[str, float]) -> None:
-    table = Table(title=title, title_justify="left")
+def _print_table(title: str, values: Mapping[str, float], form: str = "{:.4f}") -> None:
+    table = Table(title=title, title_justify="left", min_width=len(title))
     table.add_column("")
     table.add_column("value", justify="right")
     for name, value in values.items():
-        table.add_row(name, "-" if value < 0 else f"{value:.4f}")
+        table.add_row(name, "-" if value < 0 else form.format(value))
     console.print(table)

@@ -2,26 +2,28 @@
 
 import colorsys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from pycocotools import mask as rle
+from torch import Tensor
 
-from compfeat.structures import RLE, Tube
+from compfeat.structures import RLE, Clip, FrameTarget, Tube
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 OPACITY = 0.45
 SHEET_BACKGROUND = 255
+SHEET_FRAME_HEIGHT = 240  # below it the frames of a clip are shown enlarged
 
 
 class _Mark(NamedTuple):
-    """One object in one frame."""
+    """One object in one frame; it has a score when it was found by a network."""
 
     track_id: int
     name: str
-    score: float
+    score: float | None
     box: tuple[float, float, float, float]
     mask: RLE
 
@@ -49,6 +51,32 @@ def overlay(frames: Iterable[np.ndarray], tubes: Sequence[Tube], class_names: Se
     marks = _marks_by_frame(tubes, class_names)
     for index, frame in enumerate(frames):
         yield _draw(frame, marks.get(index, []))
+
+
+def draw_clip(clip: Clip, class_names: Sequence[str]) -> np.ndarray:
+    """One row of a contact sheet: the frames of a training clip as the network gets them, each under a caption.
+
+    The objects of the current and the reference frame are drawn; support frames have no targets. Identities are
+    numbered from 1 in each clip. Small frames are shown enlarged, pixel by pixel.
+
+    Returns:
+        uint8 RGB ``[H, W, 3]``.
+    """
+    identities = [*clip.target["track_ids"].tolist(), *clip.reference_target["track_ids"].tolist()]
+    numbers = {identity: number for number, identity in enumerate(dict.fromkeys(identities), start=1)}
+    zoom = max(1, -(-SHEET_FRAME_HEIGHT // clip.current.shape[1]))
+
+    def shown(image: Tensor, caption: str, target: FrameTarget | None) -> np.ndarray:
+        frame = np.ascontiguousarray(image.permute(1, 2, 0).numpy()).repeat(zoom, 0).repeat(zoom, 1)
+        marks = [] if target is None else _target_marks(target, numbers, class_names, zoom)
+        return _captioned(_draw(frame, marks), caption)
+
+    frames = [
+        shown(clip.current, f"current: {clip.name}", clip.target),
+        shown(clip.reference, "reference", clip.reference_target),
+        *(shown(image, f"support {i}", None) for i, image in enumerate(clip.support, start=1)),
+    ]
+    return contact_sheet(frames, columns=len(frames))
 
 
 def contact_sheet(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
@@ -84,6 +112,28 @@ def _marks_by_frame(tubes: Sequence[Tube], class_names: Sequence[str]) -> dict[i
     return marks
 
 
+def _target_marks(
+    target: FrameTarget, numbers: Mapping[int, int], class_names: Sequence[str], zoom: int
+) -> list[_Mark]:
+    marks = []
+    for box, label, mask, identity in zip(
+        (zoom * target["boxes"]).tolist(),
+        target["labels"].tolist(),
+        target["masks"].numpy().repeat(zoom, 1).repeat(zoom, 2),
+        target["track_ids"].tolist(),
+        strict=True,
+    ):
+        encoded = rle.encode(np.asfortranarray(mask))
+        marks.append(_Mark(numbers[identity], class_names[label - 1], None, tuple(box), encoded))
+    return marks
+
+
+def _captioned(image: np.ndarray, text: str) -> np.ndarray:
+    """The image under a line of text, with a margin on white."""
+    sheet = cv2.copyMakeBorder(image, 26, 6, 3, 3, cv2.BORDER_CONSTANT, value=(SHEET_BACKGROUND,) * 3)
+    return cv2.putText(sheet, text, (4, 18), FONT, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
+
+
 def _draw(frame: np.ndarray, marks: Sequence[_Mark]) -> np.ndarray:
     image = frame.copy()
     thickness = max(1, round(min(image.shape[:2]) / 300))
@@ -93,7 +143,7 @@ def _draw(frame: np.ndarray, marks: Sequence[_Mark]) -> np.ndarray:
         x1, y1, x2, y2 = _corners(mark)
         cv2.rectangle(image, (x1, y1), (x2, y2), colour(mark.track_id), thickness, cv2.LINE_AA)
     taken = np.zeros(image.shape[:2], bool)
-    for mark in sorted(marks, key=lambda mark: mark.score, reverse=True):  # the surest choose their place first
+    for mark in sorted(marks, key=lambda mark: mark.score or 0, reverse=True):  # the surest choose their place first
         _draw_label(image, mark, taken)
     return image
 
@@ -115,7 +165,8 @@ def _draw_label(image: np.ndarray, mark: _Mark, taken: np.ndarray) -> None:
     height, width = image.shape[:2]
     scale = max(0.3, min(height, width) / 1000)
     stroke = max(1, round(1.8 * scale))
-    text = f"{mark.name} {mark.score:.2f} #{mark.track_id}"
+    score = "" if mark.score is None else f" {mark.score:.2f}"
+    text = f"{mark.name}{score} #{mark.track_id}"
     (text_width, text_height), descent = cv2.getTextSize(text, FONT, scale, stroke)
     margin = max(1, round(6 * scale))
     label_width, label_height = text_width + 2 * margin, text_height + descent + 2 * margin

@@ -3,10 +3,11 @@
 import sys
 
 from compfeat.benchmarks.attention import attention
+from compfeat.benchmarks.data import data
 from compfeat.benchmarks.inference import inference
 from compfeat.run import launch
 
-BENCHMARKS = {"attention": attention, "inference": inference}
+BENCHMARKS = {"attention": attention, "data": data, "inference": inference}
 
 if __name__ == "__main__":
     name = sys.argv.pop(1) if len(sys.argv) > 1 else ""

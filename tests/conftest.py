@@ -10,6 +10,14 @@ def no_account(monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
 
 
+@pytest.fixture(autouse=True)
+def cache_of_its_own(monkeypatch, tmp_path_factory):
+    """The indices of annotations that a test makes, away from the user's."""
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("COMPFEAT_CACHE", str(cache))
+    return cache
+
+
 @pytest.fixture
 def shared_data():
     """The folder of real footage, which is not part of the repository."""

@@ -72,6 +72,8 @@ def test_every_option_composes_and_builds(group, option, tmp_path):
     cfg = compose_config("train", f"{group}={option}", f"hydra.runtime.output_dir={tmp_path}", "hydra.job.num=0")
     with open_dict(cfg):
         cfg.data.root = str(tmp_path)
+        if cfg.data.coco is not None:
+            cfg.data.coco.root = str(tmp_path)
         cfg.model.detector.num_classes = 3
         cfg.model.categories = [{"id": i, "name": str(i)} for i in range(1, 4)]
         cfg.model.detector.backbone.frozen = False
@@ -139,10 +141,13 @@ def test_every_tracker_builds_for_inference(option):
     assert (instantiate(cfg.tracker).cues is None) == (option == "scores")
 
 
-@pytest.mark.parametrize("script", ["train.py", "scripts/evaluate.py", "scripts/predict.py"])
+@pytest.mark.parametrize(
+    "script",
+    ["train.py", "scripts/evaluate.py", "scripts/predict.py", "scripts/check_data.py", "scripts/benchmark.py data"],
+)
 def test_help_shows_how_to_call(script, cache):
-    shown = command(script, "--help", cache=cache).stdout
-    assert f"python {script}" in shown and "Groups" in shown
+    shown = command(*script.split(), "--help", cache=cache).stdout
+    assert f"python {script}" in shown and "Keys" in shown
 
 
 @pytest.mark.parametrize(
@@ -156,6 +161,8 @@ def test_help_shows_how_to_call(script, cache):
         ("scripts/evaluate.py", [], "ckpt"),
         ("scripts/evaluate.py", ["ckpt=missing.ckpt"], "missing.ckpt"),
         ("scripts/predict.py", ["ckpt=missing.ckpt", "video=a.mp4"], "missing.ckpt"),
+        ("scripts/check_data.py", ["data=ytvis", "data.root=missing/folder"], "missing/folder"),
+        ("scripts/benchmark.py", ["speed"], "no benchmark 'speed'"),
     ],
 )
 def test_a_wrong_call_is_one_line_and_exit_code_2(script, arguments, said, cache, tmp_path):

@@ -1,112 +1,15 @@
-import json
-
 import cv2
 import numpy as np
 import pytest
 import torch
-from pycocotools import mask as rle
+from generated import HEIGHT, WIDTH, box_mask, write_data_set
 
-from compfeat.data.annotations import AnnotationError, VISAnnotations, decode_mask
+from compfeat.data.annotations import VISAnnotations
 from compfeat.data.datamodule import EpochSampler, VISDataModule
+from compfeat.data.errors import AnnotationError
 from compfeat.data.sampler import ClipSampler, uniform_frames
-from compfeat.data.transforms import ClipTransform, fit, frame_target, resize_image
+from compfeat.data.transforms import ClipFlip, fit, frame_target, resize_image
 from compfeat.data.ytvis import YTVISClips
-
-HEIGHT, WIDTH = 20, 40
-
-
-def box_mask(x, y, width, height):
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    mask[y : y + height, x : x + width] = 1
-    return mask
-
-
-def compressed(mask):
-    encoded = rle.encode(np.asfortranarray(mask))
-    return {"size": encoded["size"], "counts": encoded["counts"].decode()}
-
-
-def uncompressed(mask):
-    flat = mask.T.flatten()
-    runs = np.diff([0, *(np.flatnonzero(np.diff(flat)) + 1), flat.size]).tolist()
-    return {"size": list(mask.shape), "counts": runs if flat[0] == 0 else [0, *runs]}
-
-
-def write_data_set(root, lengths=(4, 1, 2), layout="{split}.json", split="train", annotations=True):
-    """Videos of the given lengths: object 1 of a video is its class's bright box, frame i is of grey level 40 * i."""
-    videos, entries = [], []
-    for number, length in enumerate(lengths, start=1):
-        names = [f"v{number}/{i}.png" for i in range(length)]
-        videos.append({"id": number, "width": WIDTH, "height": HEIGHT, "length": length, "file_names": names})
-        segmentations = []
-        for i, name in enumerate(names):
-            mask = box_mask(4 + i, 5, 8, 6)
-            image = np.full((HEIGHT, WIDTH, 3), 40 * i, np.uint8)
-            image[mask > 0] = (10, 20, 250)  # BGR on disk
-            path = root / split / "JPEGImages" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), image)
-            segmentations.append(compressed(mask))
-        entry = {"id": 10 * number, "video_id": number, "category_id": 7, "iscrowd": 0}
-        entries.append(entry | {"segmentations": segmentations})
-        crowd = [compressed(box_mask(20, 0, 20, 20))] * length
-        entries.append(entry | {"id": 10 * number + 1, "iscrowd": 1, "segmentations": crowd})
-    categories = [{"id": 9, "name": "dog"}, {"id": 7, "name": "cat"}]
-    content = {"videos": videos, "categories": categories, "annotations": entries if annotations else None}
-    path = root / layout.format(split=split)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-    return root
-
-
-def test_every_form_of_segmentation_decodes_to_the_same_mask():
-    mask = box_mask(3, 4, 10, 7)
-    polygon = [[3, 4, 13, 4, 13, 11, 3, 11]]
-    for segmentation in (compressed(mask), uncompressed(mask), polygon):
-        decoded = decode_mask(segmentation, HEIGHT, WIDTH)
-        assert decoded.dtype == np.uint8 and (decoded == mask).all()
-    corner = box_mask(0, 0, 5, 5)  # its first run of zeros is empty
-    assert (decode_mask(uncompressed(corner), HEIGHT, WIDTH) == corner).all()
-    assert decode_mask(None, HEIGHT, WIDTH).sum() == 0
-
-
-@pytest.mark.parametrize("layout", ["{split}.json", "{split}/instances.json"])
-def test_both_layouts_are_found(tmp_path, layout):
-    annotations = VISAnnotations.load(write_data_set(tmp_path, layout=layout), "train")
-    assert [(c.id, c.name) for c in annotations.categories] == [(7, "cat"), (9, "dog")]  # labels 1 and 2
-    assert [len(v.file_names) for v in annotations.videos] == [4, 1, 2]
-    assert [(t.id, t.label, t.crowd) for t in annotations.videos[1].tracks] == [(20, 1, False), (21, 1, True)]
-    assert (annotations.image_root / annotations.videos[0].file_names[0]).is_file()
-
-
-def test_missing_and_broken_annotations_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="train.json or .*instances.json: set data.root"):
-        VISAnnotations.load(tmp_path, "train")
-    (tmp_path / "train.json").write_text('{"videos": []}')
-    with pytest.raises(AnnotationError, match="train.json is not in the YouTube-VIS format"):
-        VISAnnotations.load(tmp_path, "train")
-    (tmp_path / "train.json").write_text("not json")
-    with pytest.raises(AnnotationError, match="train.json"):
-        VISAnnotations.load(tmp_path, "train")
-
-
-def test_a_split_without_ground_truth_has_none(tmp_path):
-    root = write_data_set(tmp_path, annotations=False)
-    assert not VISAnnotations.load(root, "train").has_annotations
-    data = VISDataModule(str(root), train_split="train", val_split="train", workers=0)
-    data.setup()
-    assert data.ground_truth is None and len(data.val_dataloader()) == 3
-    with pytest.raises(AnnotationError, match="no video has an object"):
-        data.train_dataloader()
-
-
-def test_davis_mini_is_read(shared_data):
-    annotations = VISAnnotations.load(shared_data / "davis_mini", "train")
-    assert len(annotations.videos) == 9 and sum(len(v.file_names) for v in annotations.videos) == 154
-    assert len(annotations.categories) == 40 and annotations.categories[12].name == "duck"
-    swan = annotations.videos[0]
-    mask = decode_mask(swan.tracks[0].segmentations[0], swan.height, swan.width)
-    assert mask.shape == (480, 854) and mask.sum() == 41343
 
 
 @pytest.mark.parametrize("mode", ["random", "uniform"])
@@ -141,16 +44,15 @@ def test_frames_are_fitted_keeping_their_ratio():
     assert resize_image(np.zeros((100, 50, 3), np.uint8), (20, 20)).shape == (20, 10, 3)
 
 
-@pytest.mark.parametrize("flip", [0.0, 1.0])
-def test_a_clip_is_flipped_as_a_whole(flip):
-    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_a_clip_is_flipped_as_a_whole(probability):
+    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     mask = box_mask(4, 5, 8, 6)
-    image[mask > 0] = 200
-    images, masks = ClipTransform((WIDTH, HEIGHT), flip)([image] * 3, [mask[None]] * 2, np.random.default_rng(0))
-    expected = mask[:, ::-1] if flip else mask
-    for tensor in images:
-        assert tensor.dtype == torch.uint8 and ((tensor[0].numpy() > 0) == expected).all()
-    assert all((stack[0] == expected).all() for stack in masks)
+    none = np.zeros((0, HEIGHT, WIDTH), np.uint8)
+    images, masks = ClipFlip(probability)([image] * 3, [mask[None], none], np.random.default_rng(0))
+    step = -1 if probability else 1
+    assert len(images) == 3 and all((flipped == image[:, ::step]).all() for flipped in images)
+    assert (masks[0] == mask[None, :, ::step]).all() and masks[1].shape == none.shape
 
 
 def test_targets_take_boxes_from_masks_and_drop_what_is_not_visible():
@@ -164,9 +66,9 @@ def test_targets_take_boxes_from_masks_and_drop_what_is_not_visible():
     assert none["labels"].dtype == torch.int64 and none["boxes"].dtype == torch.float32
 
 
-def clips(root, seed=0, flip=0.5):
+def clips(root, seed=0, flip=0.5, size=(WIDTH, HEIGHT)):
     annotations = VISAnnotations.load(root, "train")
-    return YTVISClips(annotations, annotations.videos, ClipSampler(2), ClipTransform((WIDTH, HEIGHT), flip), seed)
+    return YTVISClips(annotations, range(len(annotations)), ClipSampler(2), size, ClipFlip(flip), seed)
 
 
 def test_a_clip_shows_the_frames_and_objects_of_its_video(tmp_path):
@@ -183,11 +85,48 @@ def test_a_clip_shows_the_frames_and_objects_of_its_video(tmp_path):
     assert dataset[0, 1].support.shape == (2, 3, HEIGHT, WIDTH)  # a video of one frame
 
 
-def test_a_missing_frame_is_named(tmp_path):
+def test_a_clip_is_scaled_with_its_masks(tmp_path):
+    clip = clips(write_data_set(tmp_path), flip=0.0, size=(WIDTH // 2, HEIGHT))[0, 1]
+    assert clip.current.shape == (3, HEIGHT // 2, WIDTH // 2)
+    assert clip.target["masks"].shape == (1, HEIGHT // 2, WIDTH // 2)
+    assert clip.target["boxes"].tolist() == [[2, 2, 6, 5]]
+
+
+def test_broken_frames_and_masks_are_named(tmp_path):
     dataset = clips(write_data_set(tmp_path))
-    (tmp_path / "train" / "JPEGImages" / "v2" / "0.png").unlink()
-    with pytest.raises(AnnotationError, match="v2/0.png"):
+    frame = tmp_path / "train" / "JPEGImages" / "v2" / "0.png"
+    frame.write_bytes(b"")
+    with pytest.raises(AnnotationError, match="v2/0.png: it is broken"):
         dataset[0, 1]
+    cv2.imwrite(str(frame), np.zeros((WIDTH, HEIGHT, 3), np.uint8))
+    with pytest.raises(AnnotationError, match="v2/0.png has 20 x 40 pixels, but its annotations are of 40 x 20"):
+        dataset[0, 1]
+
+    def shorten(content):
+        content["annotations"][2]["segmentations"] = [{"size": [HEIGHT, WIDTH], "counts": [10, 10]}]
+
+    dataset = clips(write_data_set(tmp_path, change=shorten))
+    with pytest.raises(AnnotationError, match="annotation 20, frame 0: the runs of a mask fill 20 pixels of 20 x 40"):
+        dataset[0, 1]
+
+
+def test_frames_and_videos_that_are_not_on_disk_are_left_out(tmp_path, caplog):
+    root = write_data_set(tmp_path)
+    images = root / "train" / "JPEGImages"
+    for name in ("v1/0.png", "v1/2.png", "v2/0.png"):
+        (images / name).unlink()
+    data = VISDataModule(str(root), val_split="train", size=(WIDTH, HEIGHT), flip=0.0, workers=0)
+    data.setup()
+    assert "3 of 7 training frames, in 2 videos, are not on disk" in caplog.text
+    assert "2 of 3 validation videos lack frames on disk and are left out" in caplog.text
+    assert [video.id for video in data.val_dataloader()] == [3]
+    assert [video["id"] for video in data.ground_truth["videos"]] == [3]
+    dataset = data.train_clips()
+    assert len(dataset) == 2  # the second video has no frame
+    for epoch in range(10):
+        clip = dataset[epoch, 0]
+        grey = {int(image[0, 0, 0]) // 40 for image in (clip.current, clip.reference, *clip.support)}
+        assert grey == {1, 3} and clip.name in ("v1/1", "v1/3")
 
 
 def batches(root, workers, epoch=0, seed=0):

@@ -1,6 +1,4 @@
-import json
 import re
-from pathlib import Path
 from urllib.error import URLError
 
 import pytest
@@ -12,20 +10,11 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import FrozenBatchNorm2d
 
 from compfeat.models.backbone import resnet_fpn
-from compfeat.models.weights import COCO, WeightsError, coco_class_map, coco_ids, load_pretrained
-from compfeat.structures import Category
+from compfeat.models.weights import COCO, WeightsError, load_pretrained
 
-DATA = Path(__file__).parents[2] / "shared/data"
 CLASS_LOGITS = "roi_heads.box_predictor.cls_score.weight"
 BOXES = "roi_heads.box_predictor.bbox_pred.weight"
 MASK_LOGITS = "roi_heads.mask_predictor.mask_fcn_logits.bias"
-README_TABLES = {  # COCO category id -> category id of the data set, as the field uses it
-    "ytvis2019": "1>1 2>21 3>6 4>21 5>28 7>17 8>29 9>34 17>14 18>8 19>18 21>15 22>32 23>20 24>30 25>22 35>33 36>33 "
-    "41>5 42>27 43>40",
-    "ytvis2021": "1>26 2>23 3>5 4>23 5>1 7>36 8>37 9>4 16>3 17>6 18>9 19>19 21>7 22>12 23>2 24>40 25>18 34>14 35>31 "
-    "36>31 41>29 42>33 43>34",
-    "ovis": "1>1 2>21 3>25 4>22 5>23 6>25 8>25 9>24 16>2 17>3 18>4 19>5 20>6 21>7 22>8 23>9 24>10 25>11",
-}
 
 
 def tiny(classes: int, **own: nn.Module) -> nn.Module:
@@ -135,18 +124,3 @@ def test_errors_are_one_line(source, offer, monkeypatch, tmp_path):
     offer(source)
     with pytest.raises(WeightsError, match="beyond the 2 rows of the model or 5 of the source"):
         load_pretrained(tiny(1), "coco", {1: 5})
-
-
-def test_class_map_goes_by_name_and_takes_the_closest():
-    names = ["Giant_panda", "tennis racket", "Motorbike", "snowboard", "mouse", "Person"]
-    categories = [Category(10 * i, name) for i, name in enumerate(names)]
-    assert coco_class_map(categories) == {2: 43, 3: 4, 4: 36, 6: 1}
-    assert coco_ids("vehical") == [3, 6, 8]
-
-
-@pytest.mark.skipif(not DATA.exists(), reason="needs the shared data")
-@pytest.mark.parametrize("data_set", README_TABLES)
-def test_names_reproduce_the_id_tables(data_set):
-    names = json.loads((DATA / "categories.json").read_text())[data_set]
-    table = {coco: int(own) for own, name in names.items() for coco in coco_ids(name)}
-    assert table == {int(a): int(b) for a, b in (pair.split(">") for pair in README_TABLES[data_set].split())}

@@ -16,4 +16,4 @@ def report(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], fi
     for row in rows:
         table.add_row(*(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row))
     Console().print(table)
-    print(json.dumps(figures))
+    print(json.dumps({name: round(float(value), 4) for name, value in figures.items()}))

@@ -1,20 +1,29 @@
 """The loaders of a run: clips to train on, whole videos to validate on and to predict."""
 
-import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 
 import cv2
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Sampler, Subset
+from pytorch_lightning.utilities import rank_zero_only
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from compfeat.data.annotations import VISAnnotations
+from compfeat.data.coco import COCOPseudoClips
+from compfeat.data.errors import AnnotationError
+from compfeat.data.holdout import hold_out, read_ids
+from compfeat.data.layout import NotFound
+from compfeat.data.mixture import MixedClips
 from compfeat.data.sampler import ClipSampler
 from compfeat.data.shapes import ShapesGenerator
-from compfeat.data.transforms import ClipTransform
+from compfeat.data.transforms import ClipFlip
 from compfeat.data.ytvis import VideoItem, YTVISClips, YTVISVideos
 from compfeat.structures import Category, Clip, ClipBatch
+
+log = logging.getLogger(__name__)
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -46,14 +55,18 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 class VISDataModule(pl.LightningDataModule):
-    """A data set in the YouTube-VIS layout.
+    """A data set in the YouTube-VIS format, in any layout that ``compfeat.data.layout`` knows.
 
     The trainer must run with ``use_distributed_sampler=False``: the loaders shard by themselves, validation by whole
-    videos of which each rank gets every ``world_size``-th.
+    videos of which each rank gets every ``world_size``-th. Frames that are not on disk are left out with a warning:
+    from the clips those frames, from validation and its ground truth the whole video. Nothing is written into ``root``.
 
     Args:
         root: folder of the data set; with ``generator`` the folder under which it writes its own.
-        train_split, val_split: names of the splits.
+        train_split, val_split: names of the splits; ``val_split`` None for none.
+        holdout: what to validate on where ``val_split`` is None, is not there or has no ground truth: so many of the
+            training videos, chosen by ``compfeat.data.holdout``; None for nothing. Or the path of a list of ids of
+            training videos, one a line, to validate on in any case.
         size: (width, height) into which frames are fitted.
         flip: probability of flipping a training clip.
         sampler: chooses the frames of a clip.
@@ -61,14 +74,19 @@ class VISDataModule(pl.LightningDataModule):
         workers: processes that load clips.
         seed: of the choice of clips and their transforms.
         generator: draws the data set first.
+        coco: makes clips of still images to train on too; holds the arguments that are COCO's own.
+        coco_share: of its clips among all clips of an epoch.
         only_videos: keep only the first so many videos of each split.
+        cache: folder under which indices of annotations are kept; by default ``$COMPFEAT_CACHE`` or
+            ``~/.cache/compfeat``.
     """
 
     def __init__(
         self,
         root: str,
         train_split: str = "train",
-        val_split: str = "valid",
+        val_split: str | None = "valid",
+        holdout: int | str | None = None,
         size: tuple[int, int] = (640, 360),
         flip: float = 0.5,
         sampler: ClipSampler | None = None,
@@ -76,29 +94,122 @@ class VISDataModule(pl.LightningDataModule):
         workers: int = 2,
         seed: int = 0,
         generator: ShapesGenerator | None = None,
+        coco: partial[COCOPseudoClips] | None = None,
+        coco_share: float = 0.5,
         only_videos: int | None = None,
+        cache: str | None = None,
     ) -> None:
         super().__init__()
         self.root = Path(root)
         self.train_split = train_split
         self.val_split = val_split
-        self.transform = ClipTransform(size, flip)
+        self.holdout = holdout
+        self.size = (size[0], size[1])
+        self.flip = ClipFlip(flip)
         self.sampler = sampler or ClipSampler()
         self.batch_size = batch_size
         self.workers = workers
         self.seed = seed
         self.generator = generator
+        self.coco = coco
+        self.coco_share = coco_share
         self.only_videos = only_videos
+        self.cache = Path(cache) if cache else None
+
+    @property
+    def folder(self) -> Path:
+        """Where the data set is."""
+        return self.root if self.generator is None else self.generator.path(self.root)
+
+    @property
+    def sources(self) -> list[tuple[Path, str]]:
+        """The (folder, split) of all annotations: training, validation, still images."""
+        splits = dict.fromkeys((self.folder, split) for split in (self.train_split, self.val_split) if split)
+        return [*splits, *([(Path(self.coco.keywords["root"]), self.coco.keywords["split"])] if self.coco else [])]
 
     def prepare_data(self) -> None:
         if self.generator is not None:
             self.generator.write(self.root)
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads the annotations; FileNotFoundError or AnnotationError when they are missing or broken."""
-        root = self.root if self.generator is None else self.generator.path(self.root)
-        self.val_annotations = VISAnnotations.load(root, self.val_split)
-        self.train_annotations = VISAnnotations.load(root, self.train_split)
+        """Reads the annotations and chooses the videos.
+
+        Sets ``val_annotations`` and ``val_videos`` (positions in them), ``held_out``, the ids of the training videos
+        that are validated on, or None where the split's own are, and, for stage "fit" or None, ``train_videos``.
+
+        Raises:
+            FileNotFoundError: annotations, frames or the list of ids are not there.
+            AnnotationError: annotations are broken, or there are too few videos to hold out from.
+        """
+        own = self._own_validation()
+        self.held_out = self._held_out(own)
+        if own is None or self.held_out is not None:
+            self.val_annotations = self.train_annotations
+            held: Sequence[int] = self.train_annotations.positions(self.held_out or [])
+        else:
+            self.val_annotations = own
+            held = range(len(own))
+        self.val_videos = self._complete(held[: self.only_videos])
+        if stage in (None, "fit"):
+            positions = range(len(self.train_annotations))
+            kept = positions if self.held_out is None else sorted(set(positions) - set(held))
+            self.train_videos = list(kept[: self.only_videos])
+            self._tell_missing_frames()
+
+    @cached_property
+    def train_annotations(self) -> VISAnnotations:
+        """The annotations of the training split, read when they are needed first."""
+        return VISAnnotations.load(self.folder, self.train_split, self.cache)
+
+    def _own_validation(self) -> VISAnnotations | None:
+        """The annotations of ``val_split``, which may be without ground truth; None where it is not there."""
+        if self.val_split is None:
+            return None
+        if self.val_split == self.train_split:
+            return self.train_annotations
+        try:
+            return VISAnnotations.load(self.folder, self.val_split, self.cache)
+        except NotFound as error:
+            if self.holdout is None:
+                raise
+            _warn(str(error))
+            return None
+
+    def _held_out(self, own: VISAnnotations | None) -> list[int] | None:
+        if isinstance(self.holdout, str):
+            return read_ids(Path(self.holdout))
+        if own is not None and own.has_annotations:
+            return None
+        if own is not None:
+            _warn(f"NO GROUND TRUTH in {own.path}: nothing can be scored on the split {self.val_split}")
+        if self.holdout is None:
+            if own is None:
+                raise ValueError("there is nothing to validate on: set data.val_split or data.holdout")
+            return None
+        _warn(f"validating on {self.holdout} held-out videos of the split {self.train_split} (data.holdout) instead")
+        return hold_out(self.train_annotations, self.holdout)
+
+    def _complete(self, positions: Sequence[int]) -> list[int]:
+        """The videos all of whose frames are on disk: those that a network can be measured on."""
+        complete = [position for position in positions if self.val_annotations.is_complete(position)]
+        if len(complete) < len(positions):
+            _warn(
+                f"{len(positions) - len(complete)} of {len(positions)} validation videos lack frames on disk and are "
+                "left out: metrics are of the others; scripts/check_data.py names them"
+            )
+        if positions and not complete:
+            raise AnnotationError(f"no validation video of {self.val_annotations.path} has all of its frames on disk")
+        return complete
+
+    def _tell_missing_frames(self) -> None:
+        annotations = self.train_annotations
+        missing = int(annotations.missing.sum())
+        if missing:
+            incomplete = sum(not annotations.is_complete(position) for position in range(len(annotations)))
+            _warn(
+                f"{missing} of {len(annotations.missing)} training frames, in {incomplete} videos, are not on disk and "
+                "are left out; scripts/check_data.py names them"
+            )
 
     @property
     def categories(self) -> list[Category]:
@@ -108,19 +219,27 @@ class VISDataModule(pl.LightningDataModule):
     @property
     def ground_truth(self) -> dict | None:
         """The annotations of the validation videos in the YouTube-VIS layout; None where the split has none."""
-        if not self.val_annotations.has_annotations:
-            return None
-        content = json.loads(self.val_annotations.path.read_bytes())
-        videos = content["videos"][: self.only_videos]
-        ids = {video["id"] for video in videos}
-        annotations = [entry for entry in content["annotations"] if entry["video_id"] in ids]
-        return {"videos": videos, "annotations": annotations, "categories": content["categories"]}
+        return self.val_annotations.ground_truth(self.val_videos) if self.val_annotations.has_annotations else None
+
+    def train_clips(self) -> Dataset[Clip]:
+        """The clips to train on, those of videos first."""
+        clips = YTVISClips(self.train_annotations, self.train_videos, self.sampler, self.size, self.flip, self.seed)
+        if self.coco is None:
+            return clips
+        pseudo_clips = self.coco(
+            categories=self.categories,
+            support_frames=self.sampler.support_frames,
+            size=self.size,
+            flip=self.flip,
+            seed=self.seed,
+            cache=self.cache,
+        )
+        return MixedClips(clips, pseudo_clips, self.coco_share, self.seed)
 
     def train_dataloader(self) -> DataLoader[Clip]:
-        videos = self.train_annotations.videos[: self.only_videos]
-        clips = YTVISClips(self.train_annotations, videos, self.sampler, self.transform, self.seed)
+        clips = self.train_clips()
         rank, ranks = self._rank()
-        order = EpochSampler(len(clips), self.seed, rank, ranks)
+        order = EpochSampler(len(clips), self.seed, rank, ranks)  # type: ignore[arg-type]
         return DataLoader(
             clips,
             batch_size=self.batch_size,
@@ -134,7 +253,7 @@ class VISDataModule(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[VideoItem]:
-        videos = YTVISVideos(self.val_annotations, self.val_annotations.videos[: self.only_videos])
+        videos = YTVISVideos(self.val_annotations, self.val_videos)
         rank, ranks = self._rank()
         # Each video once: not padded to equal shares, which would count a video twice.
         return DataLoader(Subset(videos, range(rank, len(videos), ranks)), batch_size=None)
@@ -144,6 +263,11 @@ class VISDataModule(pl.LightningDataModule):
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+@rank_zero_only
+def _warn(message: str) -> None:
+    log.warning(message)
 
 
 def _start_worker(index: int) -> None:

@@ -1,4 +1,4 @@
-"""From frames as they are on disk to what the network sees: one geometry for all frames of a clip."""
+"""From decoded frames and masks to what the network sees; albumentations lives here only."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import masks_to_boxes
 
+from compfeat.data.frames import resize
 from compfeat.structures import FrameTarget
 
 
@@ -20,42 +20,62 @@ def fit(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
 
 def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Scales a uint8 image ``[H, W, 3]`` to fit into ``size`` = (width, height), keeping its ratio."""
-    height, width = fit(image.shape[0], image.shape[1], size)
-    if (height, width) == image.shape[:2]:
-        return image
-    shrinks = height < image.shape[0]
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resize(image, fit(image.shape[0], image.shape[1], size))
 
 
-class ClipTransform:
-    """Resizes the frames of a clip and flips them all together.
+class ClipFlip:
+    """Flips the frames of a clip horizontally, all of them or none.
 
     Args:
-        size: (width, height) the frames are fitted into.
-        flip: probability of a horizontal flip of the whole clip.
+        probability: of a flip.
     """
 
-    def __init__(self, size: tuple[int, int] = (640, 360), flip: float = 0.5) -> None:
-        self.size = (size[0], size[1])
-        self.flip = flip
+    def __init__(self, probability: float = 0.5) -> None:
+        self.probability = probability
+        self.flip = A.HorizontalFlip(p=1.0)
 
     def __call__(
         self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], rng: np.random.Generator
-    ) -> tuple[list[Tensor], list[np.ndarray]]:
-        """Transforms frames uint8 ``[H, W, 3]`` and masks uint8 ``[N_i, H, W]``, all of one clip, alike.
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Flips frames uint8 ``[H, W, 3]`` and stacks of masks uint8 ``[N_i, H, W]``, all of one clip, alike."""
+        if rng.random() >= self.probability:
+            return list(images), list(masks)
+        flipped = [np.stack([self.flip.apply_to_mask(m) for m in stack]) if len(stack) else stack for stack in masks]
+        return [self.flip.apply(image) for image in images], flipped
 
-        Returns:
-            images as uint8 tensors ``[3, h, w]`` and masks uint8 ``[N_i, h, w]``.
-        """
-        flip = A.HorizontalFlip(p=1.0) if rng.random() < self.flip else A.NoOp(p=1.0)
-        height, width = fit(images[0].shape[0], images[0].shape[1], self.size)
-        images = [flip.apply(resize_image(image, self.size)) for image in images]
-        resized = []
-        for stack in masks:
-            small = [cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST) for mask in stack]
-            flipped = [flip.apply_to_mask(mask) for mask in small]
-            resized.append(np.stack(flipped) if flipped else np.zeros((0, height, width), np.uint8))
-        return [torch.from_numpy(np.ascontiguousarray(i)).permute(2, 0, 1).contiguous() for i in images], resized
+
+class AffineMotion:
+    """Moves a still image as if the camera had moved: rotation about the centre, translation and shear, at random.
+
+    Each is drawn evenly between minus and plus its bound, translation and shear for both axes on their own; bounds of 0
+    leave the image as it is. What comes in from outside the image is black, like the padding of a batch.
+
+    Args:
+        rotate: bound of the rotation, in degrees.
+        translate: bound of the translation, as a fraction of the width and of the height.
+        shear: bound of the shear, in degrees.
+    """
+
+    def __init__(self, rotate: float = 15.0, translate: float = 0.1, shear: float = 10.0) -> None:
+        self.affine = A.Affine(
+            rotate=(-rotate, rotate),
+            translate_percent={axis: (-translate, translate) for axis in "xy"},
+            shear={axis: (-shear, shear) for axis in "xy"},
+            p=1.0,
+        )
+
+    def __call__(self, image: np.ndarray, masks: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Moves an image uint8 ``[H, W, 3]`` and its masks uint8 ``[N, H, W]`` alike; the same shapes again."""
+        self.affine.set_random_seed(int(rng.integers(2**32)))
+        if not len(masks):
+            return self.affine(image=image)["image"], masks
+        moved = self.affine(image=image, masks=masks)
+        return moved["image"], np.asarray(moved["masks"])
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """An image uint8 ``[H, W, 3]`` as a tensor ``[3, H, W]``."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
 def frame_target(masks: np.ndarray, labels: Sequence[int], track_ids: Sequence[int]) -> FrameTarget:
@@ -63,13 +83,11 @@ def frame_target(masks: np.ndarray, labels: Sequence[int], track_ids: Sequence[i
 
     Boxes are recomputed from the masks and end after the last pixel: a mask of one pixel has a box of 1 x 1.
     """
-    kept = torch.from_numpy(masks).bool().flatten(1).any(1)
-    visible = torch.from_numpy(masks)[kept]
-    boxes = masks_to_boxes(visible).float() if len(visible) else torch.zeros(0, 4)
-    boxes[:, 2:] += 1
+    x, y, width, height = np.array([cv2.boundingRect(mask) for mask in masks], np.float32).reshape(-1, 4).T
+    kept = width > 0
     return FrameTarget(
-        boxes=boxes,
-        labels=torch.tensor(labels, dtype=torch.int64)[kept],
-        masks=visible,
-        track_ids=torch.tensor(track_ids, dtype=torch.int64)[kept],
+        boxes=torch.from_numpy(np.stack([x, y, x + width, y + height], axis=-1)[kept]),
+        labels=torch.from_numpy(np.array(labels, np.int64)[kept]),
+        masks=torch.from_numpy(masks if kept.all() else masks[kept]),
+        track_ids=torch.from_numpy(np.array(track_ids, np.int64)[kept]),
     )

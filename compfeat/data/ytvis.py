@@ -4,88 +4,97 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from compfeat.data.annotations import AnnotationError, Video, VISAnnotations, decode_mask
+from compfeat.data.annotations import Track, VISAnnotations
+from compfeat.data.errors import AnnotationError
+from compfeat.data.frames import read_image, read_scaled
+from compfeat.data.masks import decode_mask
 from compfeat.data.sampler import ClipSampler
-from compfeat.data.transforms import ClipTransform, frame_target
+from compfeat.data.transforms import ClipFlip, fit, frame_target, to_tensor
 from compfeat.structures import Clip
-
-
-def read_image(path: Path) -> np.ndarray:
-    """An image as uint8 RGB ``[H, W, 3]``; AnnotationError when it is missing or broken."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise AnnotationError(f"cannot read the frame {path}: it is missing or broken")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 class YTVISClips(Dataset[Clip]):
     """One clip per video that has an object, drawn anew each epoch.
 
     An item's index is ``(epoch, index)``: the clip depends on these and ``seed`` alone, so that neither the number of
-    workers nor a resumed run changes what is drawn. Crowd regions are left out.
+    workers nor a resumed run changes what is drawn. Crowd regions and frames that are not on disk are left out.
 
     Args:
         annotations: the training split.
-        videos: the videos of it to use.
+        positions: of the videos of it to use.
         sampler: chooses the frames.
-        transform: makes the geometry.
+        size: (width, height) into which frames are fitted.
+        flip: flips clips.
         seed: of all randomness.
+
+    Raises:
+        AnnotationError: no video has an object.
     """
 
     def __init__(
         self,
         annotations: VISAnnotations,
-        videos: Sequence[Video],
+        positions: Sequence[int],
         sampler: ClipSampler,
-        transform: ClipTransform,
+        size: tuple[int, int],
+        flip: ClipFlip,
         seed: int,
     ) -> None:
-        self.image_root = annotations.image_root
+        self.annotations = annotations
         self.sampler = sampler
-        self.transform = transform
+        self.size = size
+        self.flip = flip
         self.seed = seed
-        annotated = [(video, _annotated_frames(video)) for video in videos]
-        self.videos = [(video, frames) for video, frames in annotated if frames]
-        if not self.videos:
+        self.positions = [p for p in positions if annotations.frames_to_train_on(p)[1].any()]
+        if not self.positions:
             raise AnnotationError(f"{annotations.path}: no video has an object to train on")
 
     def __len__(self) -> int:
-        return len(self.videos)
+        return len(self.positions)
 
     def __getitem__(self, item: tuple[int, int]) -> Clip:
         epoch, index = item
         rng = np.random.default_rng([self.seed, epoch, index])
-        video, annotated = self.videos[index]
-        frames = self.sampler.sample(len(video.file_names), annotated, rng)
-        tracks = [track for track in video.tracks if not track.crowd]
+        video = self.annotations[self.positions[index]]
+        present, has_objects = self.annotations.frames_to_train_on(self.positions[index])
+        drawn = self.sampler.sample(len(present), np.flatnonzero(has_objects).tolist(), rng)
+        current, reference, *support = present[[drawn.current, drawn.reference, *drawn.support]].tolist()
 
-        order = [frames.current, frames.reference, *frames.support]
-        decoded = {i: read_image(self.image_root / video.file_names[i]) for i in set(order)}
-        masks = [
-            np.stack([decode_mask(track.segmentations[i], video.height, video.width) for track in tracks])
-            for i in (frames.current, frames.reference)
-        ]
-        images, masks = self.transform([decoded[i] for i in order], masks, rng)
+        stated = (video.height, video.width)
+        size = fit(*stated, self.size)
+        tracks = [track for track in video.tracks if not track.crowd]
+        paths = {i: self.annotations.image_root / video.file_names[i] for i in (current, reference, *support)}
+        decoded = {i: read_scaled(path, stated, size) for i, path in paths.items()}  # each once, even if drawn twice
+        images, masks = self.flip(
+            [decoded[i] for i in (current, reference, *support)],
+            [_masks(tracks, i, size, self.annotations.path) for i in (current, reference)],
+            rng,
+        )
         labels, ids = [track.label for track in tracks], [track.id for track in tracks]
-        current, reference, *support = images
+        tensors = [to_tensor(image) for image in images]
         return Clip(
-            current=current,
-            support=torch.stack(support) if support else current.new_empty(0, *current.shape),
-            reference=reference,
+            current=tensors[0],
+            support=torch.stack(tensors[2:]) if support else tensors[0].new_empty(0, *tensors[0].shape),
+            reference=tensors[1],
             target=frame_target(masks[0], labels, ids),
             reference_target=frame_target(masks[1], labels, ids),
-            name=f"{video.name}/{frames.current}",
+            name=f"{video.name}/{current}",
         )
 
 
-def _annotated_frames(video: Video) -> list[int]:
-    tracks = [track for track in video.tracks if not track.crowd]
-    return [i for i in range(len(video.file_names)) if any(track.segmentations[i] for track in tracks)]
+def _masks(tracks: Sequence[Track], frame: int, size: tuple[int, int], path: Path) -> np.ndarray:
+    masks = np.zeros((len(tracks), *size), np.uint8)
+    for mask, track in zip(masks, tracks, strict=True):
+        if segmentation := track.segmentations[frame]:
+            try:
+                mask[:] = decode_mask(segmentation, size)
+            except ValueError as error:
+                raise AnnotationError(f"{path}: annotation {track.id}, frame {frame}: {error}") from error
+    return masks
 
 
 class VideoFrames(Sequence[np.ndarray]):
@@ -113,13 +122,15 @@ class VideoItem:
 class YTVISVideos(Dataset[VideoItem]):
     """Whole videos, frames not decoded yet."""
 
-    def __init__(self, annotations: VISAnnotations, videos: Sequence[Video]) -> None:
-        self.image_root = annotations.image_root
-        self.videos = videos
+    def __init__(self, annotations: VISAnnotations, positions: Sequence[int]) -> None:
+        self.annotations = annotations
+        self.positions = positions
 
     def __len__(self) -> int:
-        return len(self.videos)
+        return len(self.positions)
 
     def __getitem__(self, index: int) -> VideoItem:
-        video = self.videos[index]
-        return VideoItem(video.id, video.name, VideoFrames([self.image_root / name for name in video.file_names]))
+        video = self.annotations[self.positions[index]]
+        return VideoItem(
+            video.id, video.name, VideoFrames([self.annotations.image_root / name for name in video.file_names])
+        )

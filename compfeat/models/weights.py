@@ -11,8 +11,6 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
-from compfeat.structures import Category
-
 COCO = MaskRCNN_ResNet50_FPN_Weights.COCO_V1
 
 # The layers with rows of their own for every class, and how many.
@@ -27,17 +25,6 @@ RENAMED = {
     r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$": r"\1.0.\2",
     r"^(rpn\.head\.conv)\.(weight|bias)$": r"\1.0.0.\2",
     **{rf"^(roi_heads\.mask_head)\.mask_fcn{i + 1}\.": rf"\1.{i}.0." for i in range(4)},
-}
-
-# Classes that COCO knows by another name, as YouTube-VIS 2019, 2021 and OVIS call them; the closest first, for its
-# weights are the ones taken. All other classes go by their own name.
-COCO_NAMES = {
-    "motorbike": ("motorcycle", "bicycle"),
-    "sedan": ("car",),
-    "vehical": ("car", "bus", "truck"),  # spelt so in OVIS
-    "snowboard": ("snowboard", "skis"),
-    "flying_disc": ("frisbee",),
-    "mouse": (),  # the animal; COCO's is the pointing device
 }
 
 
@@ -111,26 +98,6 @@ def load_pretrained(model: nn.Module, source: str | Path, class_map: Mapping[int
     if not report.loaded:
         raise WeightsError(f"{source} holds no weights of this model; is it a Mask R-CNN or a checkpoint of train.py?")
     return report
-
-
-def coco_class_map(categories: Sequence[Category]) -> dict[int, int]:
-    """Model label -> COCO category id of the classes that COCO knows too, matched by name.
-
-    A label is the 1-based position of its category; case, spaces and hyphens in names do not count.
-    """
-    found = {label: coco_ids(category.name) for label, category in enumerate(categories, start=1)}
-    return {label: ids[0] for label, ids in found.items() if ids}
-
-
-def coco_ids(name: str) -> list[int]:
-    """The COCO category ids that stand for a class, the closest first; empty if COCO does not know it."""
-    known = {_normalise(c): i for i, c in enumerate(COCO.meta["categories"]) if c not in ("__background__", "N/A")}
-    name = _normalise(name)
-    return [known[_normalise(alias)] for alias in COCO_NAMES.get(name, (name,)) if _normalise(alias) in known]
-
-
-def _normalise(name: str) -> str:
-    return name.lower().replace(" ", "_").replace("-", "_")
 
 
 def _read(source: str | Path) -> dict[str, Tensor]:

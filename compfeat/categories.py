@@ -1,0 +1,52 @@
+"""Which classes of COCO stand for the classes of the video data sets: told once, for weights and for pseudo-clips."""
+
+from collections.abc import Sequence
+
+from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
+
+from compfeat.structures import Category
+
+COCO_CLASSES = MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]  # by category id, as in COCO's json
+
+# Classes that COCO knows by another name, as YouTube-VIS 2019, 2021 and OVIS call them; the closest first, for its
+# weights are the ones taken. All other classes go by their own name.
+COCO_NAMES = {
+    "motorbike": ("motorcycle", "bicycle"),
+    "sedan": ("car",),
+    "vehical": ("car", "bus", "truck"),  # spelt so in OVIS
+    "snowboard": ("snowboard", "skis"),
+    "flying_disc": ("frisbee",),
+    "mouse": (),  # the animal; COCO's is the pointing device
+}
+LOOSE = {("motorbike", "bicycle"), ("snowboard", "skis")}  # of another kind, though peers train on them
+
+
+def coco_ids(name: str, strict: bool = False) -> list[int]:
+    """The COCO category ids that stand for a class, the closest first; empty if COCO does not know it.
+
+    Case, spaces and hyphens in names do not count. ``strict`` leaves out the loose pairs: bicycle for motorbike, skis
+    for snowboard.
+    """
+    known = {_normalise(c): i for i, c in enumerate(COCO_CLASSES) if c not in ("__background__", "N/A")}
+    name = _normalise(name)
+    aliases = [_normalise(alias) for alias in COCO_NAMES.get(name, (name,)) if not strict or (name, alias) not in LOOSE]
+    return [known[alias] for alias in aliases if alias in known]
+
+
+def coco_class_map(categories: Sequence[Category]) -> dict[int, int]:
+    """Label -> the closest COCO category id, of the classes that COCO knows too.
+
+    A label is the 1-based position of its category.
+    """
+    found = {label: coco_ids(category.name) for label, category in enumerate(categories, start=1)}
+    return {label: ids[0] for label, ids in found.items() if ids}
+
+
+def coco_labels(categories: Sequence[Category], strict: bool = False) -> dict[int, int]:
+    """COCO category id -> label, of every COCO category that stands for one of the classes."""
+    labels = enumerate(categories, start=1)
+    return {coco: label for label, category in labels for coco in coco_ids(category.name, strict)}
+
+
+def _normalise(name: str) -> str:
+    return name.lower().replace(" ", "_").replace("-", "_")

@@ -1,0 +1,74 @@
+"""Run-length encoded masks to pixels, at the size they are needed in."""
+
+import cv2
+import numpy as np
+
+from compfeat.structures import RLE
+
+
+def decode_mask(segmentation: RLE | None, size: tuple[int, int] | None = None) -> np.ndarray:
+    """A mask as uint8 ``[H, W]``, 0 and 1.
+
+    With a size the mask is sampled at the centres of as many pixels, straight from its runs: the result is that of
+    decoding it and taking the nearest pixel, without ever filling the full frame.
+
+    Args:
+        segmentation: compressed RLE; None is an empty mask, which needs a size.
+        size: (height, width) of the result; by default that of the segmentation.
+
+    Raises:
+        ValueError: the runs do not fill the mask.
+    """
+    if segmentation is None:
+        if size is None:
+            raise ValueError("an empty mask needs a size")
+        return np.zeros(size, np.uint8)
+    height, width = segmentation["size"]
+    ends = np.cumsum(run_lengths(segmentation["counts"]))
+    if ends[-1] != height * width:
+        raise ValueError(f"the runs of a mask fill {ends[-1]} pixels of {height} x {width}")
+    rows, columns = size or (height, width)
+    filled = min(columns, width)  # a column that is repeated is filled once
+    if (rows, filled) != (height, width):
+        ends = _sample(ends, height, width, rows, filled)
+    values = np.arange(len(ends), dtype=np.uint8) & 1  # runs of 0 and of 1 take turns
+    mask = np.repeat(values, np.diff(ends, prepend=0)).reshape(filled, rows)
+    return cv2.transpose(mask if filled == columns else mask[_centres(width, columns)])
+
+
+def run_lengths(counts: bytes) -> np.ndarray:
+    """The int64 run lengths of COCO's compressed RLE.
+
+    Each is written in groups of five bits, the lowest first, from the character 48 on; bit 6 says that another group
+    follows, the highest bit of the last one is the sign. From the fourth on they are differences to the last but one.
+    """
+    groups = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
+    last = np.flatnonzero(groups < 32)
+    if not len(last) or last[-1] != len(groups) - 1:
+        raise ValueError("a mask is not compressed RLE")
+    first = np.concatenate([[0], last[:-1] + 1])
+    shifts = 5 * (np.arange(len(groups)) - np.repeat(first, last - first + 1))
+    values = np.add.reduceat((groups & 31) << shifts, first)
+    values -= ((groups[last] & 16) > 0) * (np.int64(1) << (shifts[last] + 5))
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values
+
+
+def _sample(ends: np.ndarray, height: int, width: int, rows: int, columns: int) -> np.ndarray:
+    """Where the runs end among the sampled pixels, counted column by column as ``ends`` are among all pixels."""
+    rows_before, _ = _sampled_before(height, rows)
+    columns_before, sampled = _sampled_before(width, columns)
+    column, row = np.divmod(ends, height)
+    return columns_before[column] * rows + sampled[column] * rows_before[row]
+
+
+def _sampled_before(length: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """For every position 0..length: how many of ``count`` evenly spaced centres lie before it, how many upon it."""
+    upon = np.bincount(_centres(length, count), minlength=length + 1)
+    return np.cumsum(upon) - upon, upon
+
+
+def _centres(length: int, count: int) -> np.ndarray:
+    """The pixels, of ``length``, under the centres of ``count`` equal parts."""
+    return ((np.arange(count) + 0.5) * length / count).astype(np.int64)

@@ -1,0 +1,6 @@
+"""Finds what is wrong with a data set: ``python scripts/check_data.py data=ytvis data.root=PATH``; see ``--help``."""
+
+from compfeat.run import check_data, launch
+
+if __name__ == "__main__":
+    launch(check_data, "check_data")

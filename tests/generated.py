@@ -1,0 +1,66 @@
+"""Small data sets written for tests."""
+
+import json
+
+import cv2
+import numpy as np
+from pycocotools import mask as rle
+
+HEIGHT, WIDTH = 20, 40
+
+
+def box_mask(x, y, width, height):
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[y : y + height, x : x + width] = 1
+    return mask
+
+
+def compressed(mask):
+    encoded = rle.encode(np.asfortranarray(mask))
+    return {"size": encoded["size"], "counts": encoded["counts"].decode()}
+
+
+def uncompressed(mask):
+    flat = mask.T.flatten()
+    runs = np.diff([0, *(np.flatnonzero(np.diff(flat)) + 1), flat.size]).tolist()
+    return {"size": list(mask.shape), "counts": runs if flat[0] == 0 else [0, *runs]}
+
+
+def write_data_set(
+    root,
+    lengths=(4, 1, 2),
+    json_path="{split}.json",
+    images="{split}/JPEGImages",
+    split="train",
+    annotations=True,
+    change=lambda content: None,
+):
+    """Videos of the given lengths: object 1 of a video is its class's bright box, frame i is of grey level 40 * i.
+
+    ``change`` gets the content of the json before it is written.
+    """
+    videos, entries = [], []
+    for number, length in enumerate(lengths, start=1):
+        names = [f"v{number}/{i}.png" for i in range(length)]
+        videos.append({"id": number, "width": WIDTH, "height": HEIGHT, "length": length, "file_names": names})
+        segmentations, boxes = [], []
+        for i, name in enumerate(names):
+            mask = box_mask(4 + i, 5, 8, 6)
+            image = np.full((HEIGHT, WIDTH, 3), 40 * i, np.uint8)
+            image[mask > 0] = (10, 20, 250)  # BGR on disk
+            path = root / images.format(split=split) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), image)
+            segmentations.append(compressed(mask))
+            boxes.append([4 + i, 5, 8, 6])
+        entry = {"id": 10 * number, "video_id": number, "category_id": 7, "iscrowd": 0}
+        entries.append(entry | {"segmentations": segmentations, "bboxes": boxes})
+        crowd = [compressed(box_mask(20, 0, 20, 20))] * length
+        entries.append(entry | {"id": 10 * number + 1, "iscrowd": 1, "segmentations": crowd})
+    categories = [{"id": 9, "name": "dog"}, {"id": 7, "name": "cat"}]
+    content = {"videos": videos, "categories": categories, "annotations": entries if annotations else None}
+    change(content)
+    path = root / json_path.format(split=split)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return root
