@@ -35,10 +35,27 @@ def warmup_multistep(
     """
 
     def factor(step: int) -> float:
-        warmup = 1.0 if step >= warmup_steps else warmup_factor + (1 - warmup_factor) * step / warmup_steps
-        return warmup * gamma ** sum(step >= epoch * steps_per_epoch for epoch in milestones)
+        dropped = gamma ** sum(step >= epoch * steps_per_epoch for epoch in milestones)
+        return dropped * warmup(step, warmup_steps, warmup_factor)
 
     return LambdaLR(optimizer, factor)
+
+
+def warmup_cosine(
+    optimizer: Optimizer, steps_per_epoch: int, epochs: int, warmup_steps: int = 100, warmup_factor: float = 1 / 3
+) -> LambdaLR:
+    """Linear warm-up as in ``warmup_multistep``, and half a cosine down to zero over all ``epochs``."""
+
+    def factor(step: int) -> float:
+        passed = min(1.0, step / (epochs * steps_per_epoch))
+        return 0.5 * (1 + math.cos(math.pi * passed)) * warmup(step, warmup_steps, warmup_factor)
+
+    return LambdaLR(optimizer, factor)
+
+
+def warmup(step: int, steps: int, start: float) -> float:
+    """From ``start`` to 1 over so many steps, linearly; 1 ever after."""
+    return 1.0 if step >= steps else start + (1 - start) * step / steps
 
 
 class VISModule(pl.LightningModule):

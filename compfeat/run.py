@@ -2,8 +2,10 @@
 
 import contextlib
 import functools
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,13 @@ from compfeat.video import Camera, open_frames, write_video
 from compfeat.visualize import contact_sheet, draw_clip, draw_tubes, overlay
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
+NOISE = (  # what libraries say that no user of this project can or should act on
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    r".*`tensorboardX` has been removed as a dependency",
+    r"You have overridden `transfer_batch_to_device`",
+    r"The 'val_dataloader' does not have many workers",
+    r"The 'train_dataloader' does not have many workers",
+)
 USER_ERRORS = (HydraException, OmegaConfBaseException, ValueError, OSError, NonFiniteLoss)
 console = Console()
 
@@ -45,6 +54,10 @@ def launch(task: Callable[[DictConfig], Any], config_name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra must raise its errors, not print them
     if "WANDB_API_KEY" not in os.environ:
         os.environ.setdefault("WANDB_MODE", "offline")  # never a prompt
+    for message in NOISE:
+        warnings.filterwarnings("ignore", message)
+    for library in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
 
     @contextlib.contextmanager
     def one_line_errors() -> Iterator[None]:

@@ -8,11 +8,14 @@ from compfeat.benchmarks.inference import inference
 from compfeat.run import launch
 
 BENCHMARKS = {"attention": attention, "data": data, "inference": inference}
+USAGE = f"python scripts/benchmark.py {{{'|'.join(BENCHMARKS)}}} [key=value ...]; NAME --help lists its keys"
 
 if __name__ == "__main__":
     name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
     if name in BENCHMARKS:
         launch(BENCHMARKS[name], f"benchmark/{name}")
+    elif name in ("-h", "--help"):
+        print(USAGE)
     else:
-        print(f"python scripts/benchmark.py {{{'|'.join(BENCHMARKS)}}} [key=value ...]; NAME --help lists its keys")
-        sys.exit(0 if name in ("-h", "--help") else 2)
+        print(f"error: there is no benchmark {name!r}; {USAGE}", file=sys.stderr)
+        sys.exit(2)

@@ -4,14 +4,14 @@ import math
 import pytest
 import torch
 
-from compfeat.module import NonFiniteLoss, VISModule, warmup_multistep
+from compfeat.module import NonFiniteLoss, VISModule, warmup_cosine, warmup_multistep
 from compfeat.structures import ClipBatch
 
 
-def schedule(**options):
+def schedule(make=warmup_multistep, **options):
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=1.0)
-    scheduler = warmup_multistep(optimizer, steps_per_epoch=100, **options)
+    scheduler = make(optimizer, steps_per_epoch=100, **options)
     rates = []
     for _ in range(1200):
         rates.append(optimizer.param_groups[0]["lr"])
@@ -31,6 +31,14 @@ def test_schedule_is_the_papers():
 
 def test_schedule_without_warm_up():
     assert schedule(warmup_steps=0, milestones=())[0] == 1.0
+
+
+def test_cosine_schedule_warms_up_and_ends_at_zero():
+    rates = schedule(warmup_cosine, epochs=12, warmup_steps=10, warmup_factor=0.5)
+    assert rates[0] == 0.5
+    assert rates[300] == pytest.approx(0.5 + 0.5**1.5)
+    assert rates[600] == pytest.approx(0.5)
+    assert 0 < rates[1199] < 1e-5
 
 
 class FixedLosses(torch.nn.Module):
