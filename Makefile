@@ -1,6 +1,5 @@
 PYTHON ?= python3
 VENV ?= .venv
-DEMO := outputs/demo
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
@@ -21,9 +20,20 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY) ## train a small network on the built-in data set, measure it, write an overlay video
-	$(BIN)/python train.py experiment=demo data.root=$(DEMO)/data
-	$(BIN)/python scripts/evaluate.py ckpt=$(DEMO)/checkpoints/best.ckpt output=$(DEMO) data.root=$(DEMO)/data
-	$(BIN)/python scripts/predict.py ckpt=$(DEMO)/checkpoints/best.ckpt output=$(DEMO) video=$$(ls -d $(DEMO)/data/shapes-*/valid/JPEGImages/0003)
+	$(BIN)/python train.py experiment=demo data.root=outputs/demo/data
+	$(BIN)/python scripts/evaluate.py ckpt=outputs/demo/checkpoints/best.ckpt output=outputs/demo data=shapes_easy data.root=outputs/demo/data
+	$(BIN)/python scripts/predict.py ckpt=outputs/demo/checkpoints/best.ckpt output=outputs/demo video=$$(ls -d outputs/demo/data/*/valid/JPEGImages/0003)
+
+shapes: $(READY) ## CompFeat against its baseline on hard videos of the built-in data set, three seeds each (about 90 minutes)
+	$(BIN)/python train.py experiment=detector
+	$(BIN)/python train.py sweep=shapes
+	for run in outputs/shapes/*-[0-9]; do for tracker in scores cues; do \
+	  $(BIN)/python scripts/evaluate.py ckpt=$$run/checkpoints/last.ckpt data=shapes_hard tracker=$$tracker output=$$run/$$tracker || exit; \
+	done; done
+	$(BIN)/python scripts/report.py runs=outputs/shapes
+
+table2 table3 table4 table5: $(READY)
+	$(BIN)/python train.py sweep=$@ $(ARGS)
 
 test: $(READY) ## run the test suite
 	$(BIN)/python -m pytest -q

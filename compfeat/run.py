@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import logging
 import os
 import sys
@@ -125,7 +126,7 @@ def train(cfg: DictConfig) -> float | None:
 
 
 def evaluate(cfg: DictConfig) -> None:
-    """Prints the metrics of a checkpoint as ``conf/evaluate.yaml`` describes; writes results.json and its zip."""
+    """Prints the metrics of a checkpoint as ``conf/evaluate.yaml`` describes; writes them and results.json."""
     predictor = _load(cfg)
     data = instantiate(cfg.data)
     data.prepare_data()
@@ -149,6 +150,7 @@ def evaluate(cfg: DictConfig) -> None:
         console.print(f"[bold red]no ground truth in this split: nothing can be scored[/]; results in {path}")
         return
     scores = TubeEvaluation(data.ground_truth, results)
+    (path.parent / "metrics.json").write_text(json.dumps(scores.metrics))
     _print_table("tube AP and AR", {name: scores.metrics[name] for name in METRICS})
     _print_table("AP by class", scores.per_class)
     console.print(f"results: {path} and {path.with_suffix('.zip').name}", soft_wrap=True)

@@ -16,4 +16,5 @@ def report(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], fi
     for row in rows:
         table.add_row(*(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row))
     Console().print(table)
-    print(json.dumps({name: round(float(value), 4) for name, value in figures.items()}))
+    rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
+    print(json.dumps(rounded))
