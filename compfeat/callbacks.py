@@ -17,11 +17,13 @@ class ValidationOverlays(pl.Callback):
     Args:
         videos: how many videos.
         frames: evenly spaced frames of each.
+        score: only tubes scored at least this are drawn.
     """
 
-    def __init__(self, videos: int = 3, frames: int = 5) -> None:
+    def __init__(self, videos: int = 3, frames: int = 5, score: float = 0.3) -> None:
         self.videos = videos
         self.frames = frames
+        self.score = score
         self._rows: list[np.ndarray] = []
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -39,7 +41,8 @@ class ValidationOverlays(pl.Callback):
         if trainer.sanity_checking or not trainer.is_global_zero or batch_idx >= self.videos:
             return
         shown = set(np.linspace(0, len(batch.frames) - 1, self.frames).round().astype(int).tolist())
-        drawn = overlay(batch.frames, outputs["tubes"], pl_module.predictor.class_names)
+        tubes = [tube for tube in outputs["tubes"] if tube.score >= self.score]
+        drawn = overlay(batch.frames, tubes, pl_module.predictor.class_names)
         row = [frame for index, frame in enumerate(drawn) if index in shown]
         self._rows.append(contact_sheet(row, columns=self.frames))
 

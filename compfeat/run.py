@@ -38,6 +38,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 NOISE = (  # what libraries say that no user of this project can or should act on
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     r".*`tensorboardX` has been removed as a dependency",
+    r"Experiment logs directory",  # of a run, which holds Hydra's files from the beginning
     r"You have overridden `transfer_batch_to_device`",
     r"The 'val_dataloader' does not have many workers",
     r"The 'train_dataloader' does not have many workers",

@@ -15,7 +15,7 @@ from compfeat.structures import RLE, Clip, FrameTarget, Tube
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 OPACITY = 0.45
 SHEET_BACKGROUND = 255
-SHEET_FRAME_HEIGHT = 240  # below it the frames of a clip are shown enlarged
+READABLE_HEIGHT = 240  # smaller frames are enlarged by a whole factor, so that labels leave room for objects
 
 
 class _Mark(NamedTuple):
@@ -31,8 +31,8 @@ class _Mark(NamedTuple):
 def draw_tubes(frame: np.ndarray, index: int, tubes: Sequence[Tube], class_names: Sequence[str]) -> np.ndarray:
     """Draws the objects seen in one frame: translucent mask, contour, box and "class score #identity".
 
-    The class is the tube's majority label, the score that of the frame. For a whole video take ``overlay``, which
-    sorts the tubes by frame only once.
+    The class is the tube's majority label, the score that of the frame. Frames less than 240 pixels high are enlarged
+    by a whole factor. For a whole video take ``overlay``, which sorts the tubes by frame only once.
 
     Args:
         frame: uint8 RGB ``[H, W, 3]``; left as it is.
@@ -41,7 +41,7 @@ def draw_tubes(frame: np.ndarray, index: int, tubes: Sequence[Tube], class_names
         class_names: the names of labels 1, 2, ...
 
     Returns:
-        uint8 RGB ``[H, W, 3]``.
+        uint8 RGB ``[zoom * H, zoom * W, 3]``.
     """
     return _draw(frame, _marks_by_frame(tubes, class_names).get(index, []))
 
@@ -57,19 +57,17 @@ def draw_clip(clip: Clip, class_names: Sequence[str]) -> np.ndarray:
     """One row of a contact sheet: the frames of a training clip as the network gets them, each under a caption.
 
     The objects of the current and the reference frame are drawn; support frames have no targets. Identities are
-    numbered from 1 in each clip. Small frames are shown enlarged, pixel by pixel.
+    numbered from 1 in each clip. Small frames are shown enlarged.
 
     Returns:
         uint8 RGB ``[H, W, 3]``.
     """
     identities = [*clip.target["track_ids"].tolist(), *clip.reference_target["track_ids"].tolist()]
     numbers = {identity: number for number, identity in enumerate(dict.fromkeys(identities), start=1)}
-    zoom = max(1, -(-SHEET_FRAME_HEIGHT // clip.current.shape[1]))
 
     def shown(image: Tensor, caption: str, target: FrameTarget | None) -> np.ndarray:
-        frame = np.ascontiguousarray(image.permute(1, 2, 0).numpy()).repeat(zoom, 0).repeat(zoom, 1)
-        marks = [] if target is None else _target_marks(target, numbers, class_names, zoom)
-        return _captioned(_draw(frame, marks), caption)
+        marks = [] if target is None else _target_marks(target, numbers, class_names)
+        return _captioned(_draw(np.ascontiguousarray(image.permute(1, 2, 0).numpy()), marks), caption)
 
     frames = [
         shown(clip.current, f"current: {clip.name}", clip.target),
@@ -112,14 +110,12 @@ def _marks_by_frame(tubes: Sequence[Tube], class_names: Sequence[str]) -> dict[i
     return marks
 
 
-def _target_marks(
-    target: FrameTarget, numbers: Mapping[int, int], class_names: Sequence[str], zoom: int
-) -> list[_Mark]:
+def _target_marks(target: FrameTarget, numbers: Mapping[int, int], class_names: Sequence[str]) -> list[_Mark]:
     marks = []
     for box, label, mask, identity in zip(
-        (zoom * target["boxes"]).tolist(),
+        target["boxes"].tolist(),
         target["labels"].tolist(),
-        target["masks"].numpy().repeat(zoom, 1).repeat(zoom, 2),
+        target["masks"].numpy(),
         target["track_ids"].tolist(),
         strict=True,
     ):
@@ -135,21 +131,23 @@ def _captioned(image: np.ndarray, text: str) -> np.ndarray:
 
 
 def _draw(frame: np.ndarray, marks: Sequence[_Mark]) -> np.ndarray:
-    image = frame.copy()
+    zoom = max(1, -(-READABLE_HEIGHT // frame.shape[0]))
+    image = cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC) if zoom > 1 else frame.copy()
     thickness = max(1, round(min(image.shape[:2]) / 300))
     for mark in marks:
-        _draw_mask(image, rle.decode(mark.mask), colour(mark.track_id), thickness)
+        mask = rle.decode(mark.mask).repeat(zoom, 0).repeat(zoom, 1)
+        _draw_mask(image, mask, colour(mark.track_id), thickness)
     for mark in marks:
-        x1, y1, x2, y2 = _corners(mark)
+        x1, y1, x2, y2 = _corners(mark, zoom)
         cv2.rectangle(image, (x1, y1), (x2, y2), colour(mark.track_id), thickness, cv2.LINE_AA)
     taken = np.zeros(image.shape[:2], bool)
     for mark in sorted(marks, key=lambda mark: mark.score or 0, reverse=True):  # the surest choose their place first
-        _draw_label(image, mark, taken)
+        _draw_label(image, mark, zoom, taken)
     return image
 
 
-def _corners(mark: _Mark) -> tuple[int, int, int, int]:
-    x1, y1, x2, y2 = mark.box
+def _corners(mark: _Mark, zoom: int) -> tuple[int, int, int, int]:
+    x1, y1, x2, y2 = (zoom * side for side in mark.box)
     return round(x1), round(y1), round(x2) - 1, round(y2) - 1
 
 
@@ -160,7 +158,7 @@ def _draw_mask(image: np.ndarray, mask: np.ndarray, rgb: tuple[int, int, int], t
     cv2.drawContours(image, contours, -1, rgb, thickness, cv2.LINE_AA)
 
 
-def _draw_label(image: np.ndarray, mark: _Mark, taken: np.ndarray) -> None:
+def _draw_label(image: np.ndarray, mark: _Mark, zoom: int, taken: np.ndarray) -> None:
     """Writes the label above the box, or where that is outside the frame or ``taken``, below or inside it."""
     height, width = image.shape[:2]
     scale = max(0.3, min(height, width) / 1000)
@@ -171,7 +169,7 @@ def _draw_label(image: np.ndarray, mark: _Mark, taken: np.ndarray) -> None:
     margin = max(1, round(6 * scale))
     label_width, label_height = text_width + 2 * margin, text_height + descent + 2 * margin
 
-    x1, y1, _, y2 = _corners(mark)
+    x1, y1, _, y2 = _corners(mark, zoom)
     x = max(0, min(x1, width - label_width))
     places = [y for y in (y1 - label_height, y2 + 1, y1, y2 - label_height) if 0 <= y <= height - label_height]
     free = [y for y in places if not taken[y : y + label_height, x : x + label_width].any()]

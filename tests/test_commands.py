@@ -143,7 +143,14 @@ def test_every_tracker_builds_for_inference(option):
 
 @pytest.mark.parametrize(
     "script",
-    ["train.py", "scripts/evaluate.py", "scripts/predict.py", "scripts/check_data.py", "scripts/benchmark.py data"],
+    [
+        "train.py",
+        "scripts/evaluate.py",
+        "scripts/predict.py",
+        "scripts/check_data.py",
+        "scripts/report.py",
+        "scripts/benchmark.py data",
+    ],
 )
 def test_help_shows_how_to_call(script, cache):
     shown = command(*script.split(), "--help", cache=cache).stdout
@@ -181,9 +188,8 @@ def losses(folder):
     return {int(row["step"]): row["train/loss"] for row in rows if row.get("train/loss")}
 
 
-@pytest.mark.parametrize("workers", [0])
-def test_train_resume_evaluate_predict(cache, tmp_path, workers):
-    common = [*SMALL, f"data.workers={workers}", "trainer.log_every_n_steps=1"]
+def test_train_resume_evaluate_predict(cache, tmp_path):
+    common = [*SMALL, "trainer.log_every_n_steps=1"]
     whole, part = tmp_path / "whole", tmp_path / "part"
     command("train.py", *common, "trainer.max_epochs=2", f"hydra.run.dir={whole}", cache=cache)
     # Interrupted after the first epoch of two, then resumed: the same losses to the last digit.
@@ -207,6 +213,7 @@ def test_train_resume_evaluate_predict(cache, tmp_path, workers):
     assert "AP50" in shown and "AR10" in shown and "AP by class" in shown
     assert isinstance(json.loads((tmp_path / "out" / "results.json").read_text()), list)
     assert (tmp_path / "out" / "results.zip").is_file()
+    assert 0 <= json.loads((tmp_path / "out" / "metrics.json").read_text())["AP"] <= 1
 
     video = next(cache.glob("shapes-*/valid/JPEGImages/*"))
     command("scripts/predict.py", ckpt, f"video={video}", f"output={tmp_path / 'video'}", "score=0", cache=cache)

@@ -7,6 +7,7 @@ from compfeat.visualize import colour, contact_sheet, draw_tubes, overlay
 
 NAMES = ["square", "triangle"]
 GREY = np.full((96, 160, 3), 90, np.uint8)
+ENLARGED = np.full((288, 480, 3), 90, np.uint8)  # as a frame that small is shown
 
 
 def tube(track_id, frames, box, labels=None):
@@ -21,31 +22,36 @@ def tube(track_id, frames, box, labels=None):
 def test_mask_box_and_label_take_the_colour_of_the_identity_and_the_frame_is_kept():
     frame = GREY.copy()
     drawn = draw_tubes(frame, 3, [tube(4, [2, 3], (40, 40, 90, 80))], NAMES)
-    assert (drawn.shape, drawn.dtype) == ((96, 160, 3), np.uint8)
+    assert (drawn.shape, drawn.dtype) == (ENLARGED.shape, np.uint8)
     assert np.array_equal(frame, GREY)
     rgb = np.array(colour(4))
     pixels = drawn.astype(int)
-    assert pixels[60, 65] == pytest.approx(0.55 * 90 + 0.45 * rgb, abs=3)  # within the mask
-    assert pixels[60, 40] == pytest.approx(rgb, abs=3)  # on the contour
-    assert pixels[39, 40] == pytest.approx(rgb, abs=3)  # the label's background, right above the box
-    changed = (drawn != GREY).any(axis=2)
-    assert not changed[82:].any() and not changed[:24].any()
-    assert changed[24:39].sum() < 0.15 * changed.size  # the text leaves room on a tiny frame
+    assert pixels[180, 195] == pytest.approx(0.55 * 90 + 0.45 * rgb, abs=3)  # within the mask
+    assert pixels[180, 120] == pytest.approx(rgb, abs=3)  # on the contour
+    assert pixels[118, 120] == pytest.approx(rgb, abs=3)  # the label's background, right above the box
+    changed = (drawn != ENLARGED).any(axis=2)
+    assert not changed[246:].any() and not changed[:72].any()
+    assert changed[72:118].sum() < 0.02 * changed.size  # the text leaves room on a tiny frame
+
+
+def test_a_frame_large_enough_to_read_keeps_its_size():
+    frame = np.full((240, 320, 3), 90, np.uint8)
+    assert np.array_equal(draw_tubes(frame, 0, [], NAMES), frame)
 
 
 def test_only_what_is_seen_in_the_frame_is_drawn():
-    assert np.array_equal(draw_tubes(GREY, 1, [tube(0, [0, 2], (10, 30, 40, 60))], NAMES), GREY)
-    assert np.array_equal(draw_tubes(GREY, 0, [], NAMES), GREY)
+    assert np.array_equal(draw_tubes(GREY, 1, [tube(0, [0, 2], (10, 30, 40, 60))], NAMES), ENLARGED)
+    assert np.array_equal(draw_tubes(GREY, 0, [], NAMES), ENLARGED)
 
 
 def test_labels_do_not_cover_each_other_and_stay_in_the_frame():
     tubes = [tube(i, [0], (1, 40, 41, 60)) for i in range(2)]
     drawn = draw_tubes(GREY, 0, tubes, NAMES)
-    above, below = drawn[26:39, 2:60], drawn[62:73, 2:60]
+    above, below = drawn[105:120, 2:180], drawn[179:195, 2:180]
     assert (above == colour(0)).all(axis=2).sum() > 200
     assert (below == colour(1)).all(axis=2).sum() > 200
     corners = [tube(i, [0], box) for i, box in enumerate([(0, 0, 160, 96), (140, 0, 160, 9), (150, 90, 160, 96)])]
-    assert draw_tubes(GREY, 0, corners, NAMES).shape == GREY.shape
+    assert draw_tubes(GREY, 0, corners, NAMES).shape == ENLARGED.shape
 
 
 def test_the_shown_class_is_the_majority_over_the_tube():
