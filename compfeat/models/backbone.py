@@ -14,7 +14,11 @@ BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
 
 
 def resnet_fpn(
-    block: Literal["basic", "bottleneck"], layers: Sequence[int], out_channels: int, frozen: bool
+    block: Literal["basic", "bottleneck"],
+    layers: Sequence[int],
+    out_channels: int,
+    frozen: bool,
+    norm: Literal["group", "batch"] = "group",
 ) -> BackboneWithFPN:
     """A ResNet and its pyramid P2..P5 plus the pooled P6, with torchvision's parameter names.
 
@@ -23,15 +27,16 @@ def resnet_fpn(
         layers: blocks in each of the four stages; ``[3, 4, 6, 3]`` with ``bottleneck`` is ResNet-50.
         out_channels: channels C of every pyramid level.
         frozen: True for pretrained weights: batch norm frozen everywhere, stem and first stage not trained (MaskTrack
-            R-CNN's recipe). False to train from scratch: group norm and everything trained, since frozen statistics
-            of random weights normalise nothing.
+            R-CNN's recipe). False to train from scratch: ``norm`` and everything trained, since frozen statistics of
+            random weights normalise nothing.
+        norm: group norm for any batch; batch norm learns in fewer steps where a step has several frames.
 
     Returns:
         a module from images ``[B, 3, H, W]`` to a dict of maps ``[B, C, H / s, W / s]``, s = 4, 8, 16, 32, 64 under
         the keys ``"0".."3"`` and ``"pool"``.
     """
-    norm = FrozenBatchNorm2d if frozen else partial(nn.GroupNorm, 16)
-    body = ResNet(BLOCKS[block], list(layers), norm_layer=norm)
+    norm_layer = FrozenBatchNorm2d if frozen else {"group": partial(nn.GroupNorm, 16), "batch": nn.BatchNorm2d}[norm]
+    body = ResNet(BLOCKS[block], list(layers), norm_layer=norm_layer)
     if frozen:
         for stage in (body.conv1, body.layer1):
             stage.requires_grad_(False)
