@@ -4,11 +4,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format clean distclean
+.PHONY: help setup demo shapes table2 table3 table4 table5 test test-all lint format clean distclean
 
 help: ## print this help
 	@echo "CompFeat: video instance segmentation. Targets:"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY) ## make the environment in .venv (every other target does it when needed)
 
@@ -24,7 +24,7 @@ demo: $(READY) ## train a small network on the built-in data set, measure it, wr
 	$(BIN)/python scripts/evaluate.py ckpt=outputs/demo/checkpoints/best.ckpt output=outputs/demo data=shapes_easy data.root=outputs/demo/data
 	$(BIN)/python scripts/predict.py ckpt=outputs/demo/checkpoints/best.ckpt output=outputs/demo/video score=0.2 video=$$(ls -d outputs/demo/data/*/valid/JPEGImages/0003)
 
-shapes: $(READY) ## CompFeat against its baseline on hard videos of the built-in data set, three seeds each (about 90 minutes)
+shapes: $(READY) ## CompFeat against its baseline on hard videos of the built-in data set, three seeds each
 	$(BIN)/python train.py experiment=detector
 	$(BIN)/python train.py sweep=shapes
 	for run in outputs/shapes/*-[0-9]; do for tracker in scores cues; do \
@@ -32,6 +32,10 @@ shapes: $(READY) ## CompFeat against its baseline on hard videos of the built-in
 	done; done
 	$(BIN)/python scripts/report.py runs=outputs/shapes
 
+table2: ## the paper's Table 2, attention: make table2 ARGS="data=ytvis data.root=PATH weights=coco"
+table3: ## Table 3, correlation-based tracking
+table4: ## Table 4, how support frames are chosen in training
+table5: ## Table 5, with post-processing
 table2 table3 table4 table5: $(READY)
 	$(BIN)/python train.py sweep=$@ $(ARGS)
 

@@ -19,7 +19,14 @@ def metrics(folder):
 def test_a_split_without_ground_truth_is_told_and_not_scored(tmp_path):
     root = write_data_set(tmp_path / "data")
     write_data_set(root, split="valid", annotations=False)
-    arguments = [*SMALL, "data=ovis", f"data.root={root}", "data.holdout=null", "data.size=[128,64]"]
+    arguments = [
+        *SMALL,
+        "trainer.log_every_n_steps=1",
+        "data=ovis",
+        f"data.root={root}",
+        "data.holdout=null",
+        "data.size=[128,64]",
+    ]
     run = tmp_path / "run"
     done = command("train.py", *arguments, f"hydra.run.dir={run}", cache=tmp_path / "cache")
     assert "NO GROUND TRUTH" in done.stdout + done.stderr
