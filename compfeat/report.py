@@ -20,8 +20,8 @@ def report(cfg: DictConfig) -> None:
     if not groups:
         raise FileNotFoundError(f"no RUN-SEED/EVALUATION/metrics.json under {cfg.runs}: run scripts/evaluate.py first")
     table = Table(title=f"mean ± standard deviation over seeds, {cfg.runs}", title_justify="left")
-    for column in ("run", "evaluation", "seeds", *cfg.metrics):
-        table.add_column(column, justify="left" if column in ("run", "evaluation") else "right")
+    for column in ("run", "evaluation", "n", *cfg.metrics):
+        table.add_column(column, justify="left" if column in ("run", "evaluation") else "right", no_wrap=True)
     for (run, evaluation), measured in groups.items():
         cells = [spread([metrics[name] for metrics in measured]) for name in cfg.metrics]
         table.add_row(run, evaluation, str(len(measured)), *cells)
