@@ -47,3 +47,9 @@ def test_bare_make_lists_every_target():
     answer = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
     listed = re.findall(r"^  ([a-z0-9-]+) +\S", answer.stdout, re.MULTILINE)
     assert listed == phony[1].split()
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_what_a_page_links_to_is_there(page):
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text())
+    assert [link for link in links if not (ROOT / link).exists()] == []
