@@ -116,22 +116,26 @@ class VideoPredictor:
         self.support.reset()
         self._memory = Memory()
         self._causal = self.detector.uses_support
+        self._ahead: dict[int, Frames] = {}  # the support frames that are yet to come, by index
         self._next_frame = 0
 
     @torch.inference_mode()
     def _look_ahead(self, frames: Iterable[np.ndarray]) -> None:
         if not (self._causal and self.support.look_ahead) or isinstance(frames, Iterator):
             return
-        if chosen := _spread(frames, self.support.frames):
-            self.support.fill(self._extract(chosen).maps)
+        length = len(frames) if isinstance(frames, Sequence) else sum(1 for _ in frames)  # a container may be wrong
+        if wanted := uniform_frames(length, self.support.frames):
+            chosen = sorted(set(wanted))
+            self._ahead = dict(zip(chosen, self._extract(_take(frames, chosen)).split(), strict=True))
+            self.support.fill(Frames.join([self._ahead[index] for index in wanted]).maps)
             self._memory = self.detector.remember(self.support.maps)
             self._causal = False
 
     @torch.inference_mode()
     def _advance(self, frames: Sequence[np.ndarray]) -> list[list[Tube]]:
-        seen = self._extract(frames)
+        seen = self._extract_next(frames)
         if self._causal:  # frame by frame, so that a stream and a video give the same
-            found = [self._detect_causally(seen.part(slice(i, i + 1))) for i in range(len(frames))]
+            found = [self._detect_causally(frame) for frame in seen.split()]
         else:
             found = self.detector.detect(seen, self._memory)
         return [
@@ -152,6 +156,15 @@ class VideoPredictor:
     def _put_in_bank(self, frame: Frames) -> None:
         if self.support.observe({level: x[0] for level, x in frame.maps.items()}):
             self._memory = self.detector.remember(self.support.maps)
+
+    def _extract_next(self, frames: Sequence[np.ndarray]) -> Frames:
+        """The next frames; those that were looked at before are not computed again."""
+        known = [self._ahead.pop(self._next_frame + i, None) for i in range(len(frames))]
+        if not any(known):
+            return self._extract(frames)
+        new = [frame for frame, before in zip(frames, known, strict=True) if before is None]
+        rest = iter(self._extract(new).split() if new else ())
+        return Frames.join([before or next(rest) for before in known])
 
     def _extract(self, frames: Sequence[np.ndarray]) -> Frames:
         resized = [torch.from_numpy(resize_image(frame, self.size)).permute(2, 0, 1) for frame in frames]
@@ -183,13 +196,10 @@ def _batches(frames: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarra
         yield batch
 
 
-def _spread(frames: Iterable[np.ndarray], count: int) -> list[np.ndarray]:
-    """``count`` frames from evenly spaced places of a video."""
+def _take(frames: Iterable[np.ndarray], indices: Sequence[int]) -> list[np.ndarray]:
     if isinstance(frames, Sequence):
-        return [frames[i] for i in uniform_frames(len(frames), count)]
-    length = sum(1 for _ in frames)  # a container states its length, but not always rightly
-    wanted = uniform_frames(length, count)
-    return [frame for i, frame in enumerate(frames) for _ in range(wanted.count(i))]
+        return [frames[i] for i in indices]
+    return [frame for i, frame in enumerate(frames) if i in indices]
 
 
 def _scale(resized: tuple[int, int], original: tuple[int, int]) -> Tensor:

@@ -113,8 +113,7 @@ ROWS = {  # frame temporal, frame spatial, object temporal, object spatial, corr
 @pytest.mark.parametrize(("row", "switches"), ROWS.items())
 def test_rows_of_the_papers_tables_switch_what_they_say(row, switches, tmp_path):
     detector = compose_config("train", f"experiment={row}").model.detector
-    pyramid = detector.frame_attention
-    duals = (pyramid and pyramid.attention, detector.object_attention)
+    duals = (detector.frame_attention, detector.object_attention)
     shown = "".join(letter if dual and dual[half] else "-" for dual in duals for half, letter in HALVES)
     assert shown + ("c" if "Correlation" in detector.track_head._target_ else "-") == switches
 

@@ -3,7 +3,7 @@ import torch
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-from compfeat.models.attention import DualAttention, PyramidAttention
+from compfeat.models.attention import DualAttention
 from compfeat.models.backbone import resnet_fpn
 from compfeat.models.detector import CompFeat, Memory
 from compfeat.models.track_heads import CorrelationTrackHead, TrackHead
@@ -22,7 +22,7 @@ def detector(num_classes=3, modules="none", **options):
     head = CorrelationTrackHead(32) if modules in ("correlation", "all") else TrackHead(32, hidden=32)
     small = {"anchor_sizes": (8, 16, 32, 64, 128), "box_channels": 32, "mask_channels": 16}
     if modules in ("frame", "all"):
-        small["frame_attention"] = PyramidAttention(DualAttention(32), {"0": 4, "1": 2, "2": 1, "3": 1})
+        small["frame_attention"] = DualAttention(32)
     if modules in ("object", "all"):
         small["object_attention"] = DualAttention(32)
     return CompFeat(backbone, num_classes, head, **(small | options))
@@ -137,8 +137,7 @@ def test_modules_that_are_off_or_at_the_identity_change_no_detection():
     with torch.inference_mode():
         expected = found(model, images, SIZES * 2)
         for dual in (off, fresh):
-            pyramid = PyramidAttention(dual, {"0": 4, "1": 2, "2": 1, "3": 1})
-            same = detector(frame_attention=pyramid, object_attention=dual, score_threshold=0.0).eval()
+            same = detector(frame_attention=dual, object_attention=dual, score_threshold=0.0).eval()
             same.load_state_dict(model.state_dict(), strict=False)
             assert not same.uses_support
             for a, b in zip(found(same, images, SIZES * 2), expected, strict=True):

@@ -36,9 +36,9 @@ class TemporalAttention(nn.Module):
     def __init__(self, channels: int, reduction: int = 4, scale: float | None = 1.0) -> None:
         super().__init__()
         inner = channels // reduction
-        self.query = nn.Conv2d(channels, inner, 3, padding=1)
-        self.key = nn.Conv2d(channels, inner, 3, padding=1)
-        self.value = nn.Conv2d(channels, inner, 3, padding=1)
+        self.query = nn.Conv2d(channels, inner, 1)
+        self.key = nn.Conv2d(channels, inner, 1)
+        self.value = nn.Conv2d(channels, inner, 1)
         self.project = nn.Conv2d(inner, channels, 1)
         self.scale = scale
 

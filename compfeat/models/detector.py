@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from compfeat.models.track_heads import CorrelationTrackHead, TrackHead
 from compfeat.structures import ClipBatch, Detections
 
 PYRAMID = ["0", "1", "2", "3"]
+SUPPORT_POOLING = MappingProxyType({"0": 8, "1": 4, "2": 2, "3": 1})  # cells of 32 pixels on all of them
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -32,9 +34,19 @@ class Frames:
     image_sizes: Sizes
     maps: Features
 
-    def part(self, part: slice) -> "Frames":
-        """Some of the frames."""
-        return Frames(self.images[part], self.image_sizes[part], {level: x[part] for level, x in self.maps.items()})
+    def split(self) -> list["Frames"]:
+        """Each frame by itself."""
+        parts = [slice(i, i + 1) for i in range(len(self.images))]
+        return [Frames(self.images[p], self.image_sizes[p], {k: x[p] for k, x in self.maps.items()}) for p in parts]
+
+    @classmethod
+    def join(cls, parts: Sequence["Frames"]) -> "Frames":
+        """The frames of all parts, in their order."""
+        return cls(
+            torch.cat([part.images for part in parts]),
+            [size for part in parts for size in part.image_sizes],
+            {level: torch.cat([part.maps[level] for part in parts]) for level in parts[0].maps},
+        )
 
 
 @dataclass(frozen=True)
@@ -55,8 +67,11 @@ class CompFeat(nn.Module):
         backbone: from images ``[B, 3, H, W]`` to pyramid maps with ``out_channels`` channels.
         num_classes: classes of the data set, without background.
         track_head: scores detected against remembered objects.
-        frame_attention: refines pyramid maps before proposals are made; None leaves them as they are.
+        frame_attention: refines pyramid maps before proposals are made, one module for all levels; None leaves them as
+            they are.
         object_attention: refines the features of every RoI before any head sees them; None leaves them as they are.
+        support_pooling: the levels that frame attention refines, and by how much the keys and values of the support
+            frames are pooled on each; object attention pools as its level does.
         support_gradients: whether training goes through the support frames too; False saves memory.
         anchor_sizes: side of the anchors in pixels, one for each of the five pyramid levels.
         rpn_batch_size: anchors sampled per frame for the proposal loss, half of them positive.
@@ -74,8 +89,9 @@ class CompFeat(nn.Module):
         backbone: BackboneWithFPN,
         num_classes: int,
         track_head: TrackHead | CorrelationTrackHead,
-        frame_attention: PyramidAttention | None = None,
+        frame_attention: DualAttention | None = None,
         object_attention: DualAttention | None = None,
+        support_pooling: Mapping[str, int] = SUPPORT_POOLING,
         support_gradients: bool = True,
         anchor_sizes: Sequence[int] = (32, 64, 128, 256, 512),
         rpn_batch_size: int = 64,
@@ -91,7 +107,8 @@ class CompFeat(nn.Module):
         channels = backbone.out_channels
         anchors = AnchorGenerator(tuple((size,) for size in anchor_sizes), ((0.5, 1.0, 2.0),) * len(anchor_sizes))
         self.backbone = backbone
-        self.frame_attention = frame_attention
+        self.frame_attention = PyramidAttention(frame_attention, support_pooling) if frame_attention else None
+        self.object_pooling = support_pooling.get(FRAME_LEVEL, 1)
         self.support_gradients = support_gradients
         self.rpn = RegionProposalNetwork(
             anchors,
@@ -185,7 +202,7 @@ class CompFeat(nn.Module):
         dual = self.roi_heads.object_attention
         return Memory(
             frame=self.frame_attention.embed(support) if self.frame_attention else {},
-            objects=dual.embed(support[FRAME_LEVEL]) if dual else None,
+            objects=dual.embed(support[FRAME_LEVEL], self.object_pooling) if dual else None,
         )
 
     def aggregate(self, frames: Frames, memory: Memory) -> Frames:
