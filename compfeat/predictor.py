@@ -33,7 +33,8 @@ class VideoPredictor:
         categories: the classes, in the order of their labels; as ``Category`` or as mappings ``{"id", "name"}``.
         support: holds the features of the support frames, for a network that uses them.
         size: (width, height) into which frames are fitted, keeping their ratio.
-        batch_size: frames detected at once.
+        batch_size: frames detected at once; None is 8 on a GPU and 2 on a CPU, where allocating the feature maps of more
+            costs more than it saves.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class VideoPredictor:
         categories: Sequence[Category | Mapping[str, Any]],
         support: SupportBank,
         size: tuple[int, int] = (640, 360),
-        batch_size: int = 8,
+        batch_size: int | None = None,
     ) -> None:
         self.detector = detector
         self.tracker = tracker
@@ -98,7 +99,8 @@ class VideoPredictor:
         self.reset()
         self._look_ahead(frames)
         tubes: dict[int, Tube] = {}
-        for batch in _batches(frames, self.batch_size):
+        size = self.batch_size or (2 if self.detector.mean.device.type == "cpu" else 8)
+        for batch in _batches(frames, size):
             for seen in self._advance(batch):
                 for now in seen:
                     tubes.setdefault(now.track_id, Tube(now.track_id)).extend(now)
