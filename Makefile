@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo shapes table2 table3 table4 table5 test test-all lint format clean distclean
+.PHONY: help setup demo shapes table1 table2 table3 table4 table5 test test-all lint format clean distclean
 
 help: ## print this help
 	@echo "CompFeat: video instance segmentation. Targets:"
@@ -32,11 +32,12 @@ shapes: $(READY) ## CompFeat against its baseline on hard videos of the built-in
 	done; done
 	$(BIN)/python scripts/report.py runs=outputs/shapes
 
-table2: ## the paper's Table 2, attention: make table2 ARGS="data=ytvis data.root=PATH weights=coco"
+table1: ## the paper's Table 1: make table1 ARGS="data.root=PATH data.coco.root=PATH weights=coco"
+table2: ## Table 2, attention: the keys of table1 and data=ytvis_coco
 table3: ## Table 3, correlation-based tracking
 table4: ## Table 4, how support frames are chosen in training
 table5: ## Table 5, with post-processing
-table2 table3 table4 table5: $(READY)
+table1 table2 table3 table4 table5: $(READY)
 	$(BIN)/python train.py sweep=$@ $(ARGS)
 
 test: $(READY) ## run the test suite
