@@ -42,6 +42,8 @@ NOISE = (  # what libraries say that no user of this project can or should act o
     r"You have overridden `transfer_batch_to_device`",
     r"The 'val_dataloader' does not have many workers",
     r"The 'train_dataloader' does not have many workers",
+    r"The number of training batches .* is smaller than the logging interval",  # counted over epochs here
+    r"Checkpoint directory .* exists and is not empty",  # of a run done again
 )
 USER_ERRORS = (HydraException, OmegaConfBaseException, ValueError, OSError, NonFiniteLoss)
 console = Console()
