@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from compfeat.models.attention import DualAttention, PyramidAttention, SpatialAttention, TemporalAttention
 
@@ -127,6 +128,14 @@ def test_zero_support_with_zero_bias_gives_the_bias_of_the_projection():
     torch.nn.init.zeros_(module.value.bias)
     found = module(torch.randn(2, CHANNELS, 5, 3), torch.zeros(2, 3, CHANNELS, 4, 4))
     torch.testing.assert_close(found, module.project.bias.relu()[None, :, None, None].expand_as(found))
+
+
+@pytest.mark.parametrize(("clips", "rois", "frames"), [(1, 1, 1), (2, 3, 2)])
+def test_a_fused_kernel_computes_it_so_that_similarities_are_never_held(clips, rois, frames):
+    module = TemporalAttention(CHANNELS)
+    x, support = torch.randn(clips * rois, CHANNELS, 3, 5), torch.randn(clips, frames, CHANNELS, 5, 7)
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):  # an error where the inputs do not allow it
+        module(x, support).sum().backward()
 
 
 def test_every_roi_of_a_clip_is_refined_as_if_alone():

@@ -62,15 +62,15 @@ class TemporalAttention(nn.Module):
         def positions(conv: nn.Conv2d) -> Tensor:
             x = conv(frames).relu()
             x = F.avg_pool2d(x, pool, ceil_mode=True) if pool > 1 else x
-            return x.unflatten(0, support.shape[:2]).permute(0, 1, 3, 4, 2).flatten(1, 3)
+            return x.unflatten(0, support.shape[:2]).permute(0, 1, 3, 4, 2).contiguous().flatten(1, 3)
 
         return SupportMemory(positions(self.key), positions(self.value))
 
     def attend(self, x: Tensor, memory: SupportMemory) -> Tensor:
         """As ``forward``, with support frames embedded before."""
         clips, (height, width) = len(memory.key), x.shape[-2:]
-        query = self.query(x).relu().permute(0, 2, 3, 1)  # [B * n, h, w, C / r]
-        flat = query.reshape(clips, len(x) // clips * height * width, query.shape[-1])
+        query = self.query(x).relu().permute(0, 2, 3, 1).contiguous()  # [B * n, h, w, C / r], as fused kernels want it
+        flat = query.view(clips, len(x) // clips * height * width, query.shape[-1])
         context = F.scaled_dot_product_attention(  # of one head
             flat[:, None], memory.key[:, None], memory.value[:, None], scale=self.scale
         )
