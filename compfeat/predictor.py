@@ -1,7 +1,7 @@
 """From frames to tubes: the only inference loop there is; validation, the scripts and streams all run through it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ class VideoPredictor:
         categories: the classes, in the order of their labels; as ``Category`` or as mappings ``{"id", "name"}``.
         support: holds the features of the support frames, for a network that uses them.
         size: (width, height) into which frames are fitted, keeping their ratio.
-        batch_size: frames detected at once; None is 8 on a GPU and 2 on a CPU, where allocating the feature maps of more
-            costs more than it saves.
+        batch_size: frames detected at once; None is 8 on a GPU and 2 on a CPU, where allocating the feature maps of
+            more costs more than it saves.
     """
 
     def __init__(
@@ -99,8 +99,7 @@ class VideoPredictor:
         self.reset()
         self._look_ahead(frames)
         tubes: dict[int, Tube] = {}
-        size = self.batch_size or (2 if self.detector.mean.device.type == "cpu" else 8)
-        for batch in _batches(frames, size):
+        for batch in self._batches(frames):
             for seen in self._advance(batch):
                 for now in seen:
                     tubes.setdefault(now.track_id, Tube(now.track_id)).extend(now)
@@ -121,6 +120,12 @@ class VideoPredictor:
         self._ahead: dict[int, Frames] = {}  # the support frames that are yet to come, by index
         self._next_frame = 0
 
+    def _batches(self, frames: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        size = self.batch_size or (2 if self.detector.mean.device.type == "cpu" else 8)
+        source = iter(frames)
+        while batch := list(islice(source, size)):
+            yield batch
+
     @torch.inference_mode()
     def _look_ahead(self, frames: Iterable[np.ndarray]) -> None:
         if not (self._causal and self.support.look_ahead) or isinstance(frames, Iterator):
@@ -128,7 +133,8 @@ class VideoPredictor:
         length = len(frames) if isinstance(frames, Sequence) else sum(1 for _ in frames)  # a container may be wrong
         if wanted := uniform_frames(length, self.support.frames):
             chosen = sorted(set(wanted))
-            self._ahead = dict(zip(chosen, self._extract(_take(frames, chosen)).split(), strict=True))
+            seen = [self._extract(batch).split() for batch in self._batches(_take(frames, chosen))]
+            self._ahead = dict(zip(chosen, chain.from_iterable(seen), strict=True))
             self.support.fill(Frames.join([self._ahead[index] for index in wanted]).maps)
             self._memory = self.detector.remember(self.support.maps)
             self._causal = False
@@ -190,12 +196,6 @@ class VideoPredictor:
             Tube(identity, [index], [tuple(box.tolist())], [rle.encode(mask)], [score.item()], [int(label)])
             for identity, box, mask, score, label in rows
         ]
-
-
-def _batches(frames: Iterable[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:
-    source = iter(frames)
-    while batch := list(islice(source, size)):
-        yield batch
 
 
 def _take(frames: Iterable[np.ndarray], indices: Sequence[int]) -> list[np.ndarray]:

@@ -88,7 +88,7 @@ def test_support_frames_come_from_the_whole_video_and_no_frame_is_extracted_twic
     made = predictor(uses_support=True, support=SupportBank(frames=4), batch_size=3)
     made.predict(source)
     support = [1, 3, 5, 7]
-    assert made.detector.extracted == [support, [0, 2], [4], [6]]  # each frame once
+    assert made.detector.extracted == [[1, 3, 5], [7], [0, 2], [4], [6]]  # each frame once
     assert made.detector.seen == [([0, 1, 2], support), ([3, 4, 5], support), ([6, 7], support)]
 
 

@@ -60,7 +60,7 @@ class TemporalAttention(nn.Module):
         frames = support.flatten(0, 1)
 
         def positions(conv: nn.Conv2d) -> Tensor:
-            x = conv(frames).relu()
+            x = conv(frames).relu_()
             x = F.avg_pool2d(x, pool, ceil_mode=True) if pool > 1 else x
             return x.unflatten(0, support.shape[:2]).permute(0, 1, 3, 4, 2).contiguous().flatten(1, 3)
 
@@ -69,12 +69,12 @@ class TemporalAttention(nn.Module):
     def attend(self, x: Tensor, memory: SupportMemory) -> Tensor:
         """As ``forward``, with support frames embedded before."""
         clips, (height, width) = len(memory.key), x.shape[-2:]
-        query = self.query(x).relu().permute(0, 2, 3, 1).contiguous()  # [B * n, h, w, C / r], as fused kernels want it
+        query = self.query(x).relu_().permute(0, 2, 3, 1).contiguous()  # [B * n, h, w, C / r], as fused kernels want it
         flat = query.view(clips, len(x) // clips * height * width, query.shape[-1])
         context = F.scaled_dot_product_attention(  # of one head
             flat[:, None], memory.key[:, None], memory.value[:, None], scale=self.scale
         )
-        return self.project(context.reshape(query.shape).permute(0, 3, 1, 2)).relu()
+        return self.project(context.reshape(query.shape).permute(0, 3, 1, 2)).relu_()
 
 
 class SpatialAttention(nn.Module):

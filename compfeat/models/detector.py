@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +19,6 @@ from compfeat.models.track_heads import CorrelationTrackHead, TrackHead
 from compfeat.structures import ClipBatch, Detections
 
 PYRAMID = ["0", "1", "2", "3"]
-SUPPORT_POOLING = MappingProxyType({"0": 8, "1": 4, "2": 2, "3": 1})  # cells of 32 pixels on all of them
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -70,8 +68,9 @@ class CompFeat(nn.Module):
         frame_attention: refines pyramid maps before proposals are made, one module for all levels; None leaves them as
             they are.
         object_attention: refines the features of every RoI before any head sees them; None leaves them as they are.
-        support_pooling: the levels that frame attention refines, and by how much the keys and values of the support
-            frames are pooled on each; object attention pools as its level does.
+        support_pooling: by how much the keys and values of the support frames are pooled on each of the pyramid levels
+            P2 to P5, by default to cells of 32 pixels; None keeps frame attention off a level. Object attention pools
+            as its level does.
         support_gradients: whether training goes through the support frames too; False saves memory.
         anchor_sizes: side of the anchors in pixels, one for each of the five pyramid levels.
         rpn_batch_size: anchors sampled per frame for the proposal loss, half of them positive.
@@ -91,7 +90,7 @@ class CompFeat(nn.Module):
         track_head: TrackHead | CorrelationTrackHead,
         frame_attention: DualAttention | None = None,
         object_attention: DualAttention | None = None,
-        support_pooling: Mapping[str, int] = SUPPORT_POOLING,
+        support_pooling: Sequence[int | None] = (8, 4, 2, 1),
         support_gradients: bool = True,
         anchor_sizes: Sequence[int] = (32, 64, 128, 256, 512),
         rpn_batch_size: int = 64,
@@ -107,8 +106,9 @@ class CompFeat(nn.Module):
         channels = backbone.out_channels
         anchors = AnchorGenerator(tuple((size,) for size in anchor_sizes), ((0.5, 1.0, 2.0),) * len(anchor_sizes))
         self.backbone = backbone
-        self.frame_attention = PyramidAttention(frame_attention, support_pooling) if frame_attention else None
-        self.object_pooling = support_pooling.get(FRAME_LEVEL, 1)
+        pooling = {level: pool for level, pool in zip(PYRAMID, support_pooling, strict=True) if pool}
+        self.frame_attention = PyramidAttention(frame_attention, pooling) if frame_attention else None
+        self.object_pooling = pooling.get(FRAME_LEVEL, 1)
         self.support_gradients = support_gradients
         self.rpn = RegionProposalNetwork(
             anchors,
