@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
@@ -205,6 +206,8 @@ def test_train_resume_evaluate_predict(cache, tmp_path):
     assert losses(part) | losses(resumed) == losses(whole)
     assert len(losses(whole)) == 4
 
+    last = torch.load(whole / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == 1  # whether its AP was the best or not
     ckpt = f"ckpt={whole / 'checkpoints' / 'best.ckpt'}"
     assert (whole / "overlays" / "epoch=01.png").is_file()
     data = [argument for argument in SMALL if argument.startswith("data.")]
