@@ -11,6 +11,7 @@ def test_three_real_videos_are_learned_by_heart(shared_data, tmp_path):
     command(
         "train.py",
         "debug=overfit",
+        "model=masktrack_rcnn",
         "data=ytvis",
         f"data.root={shared_data / 'davis_mini'}",
         f"hydra.run.dir={tmp_path}",
