@@ -32,7 +32,7 @@ from compfeat.models.weights import load_pretrained
 from compfeat.module import NonFiniteLoss
 from compfeat.predictor import VideoPredictor
 from compfeat.video import Camera, open_frames, write_video
-from compfeat.visualize import contact_sheet, draw_clip, draw_tubes, overlay
+from compfeat.visualize import contact_sheet, draw_clip, draw_tubes, overlay, worth_drawing
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 NOISE = (  # what libraries say that no user of this project can or should act on
@@ -180,7 +180,7 @@ def predict(cfg: DictConfig) -> None:
         tubes = predictor.predict(frames, advance)
     ids = [category.id for category in predictor.categories]
     write_results(to_results(1, length, tubes, ids), output / "results.json")
-    drawn = [tube for tube in tubes if tube.score >= cfg.score]
+    drawn = worth_drawing(tubes, cfg.score)
     write_video(output / "overlay.mp4", overlay(frames, drawn, predictor.class_names), frames.fps)
     console.print(f"{len(drawn)} objects drawn of {len(tubes)} found: {output / 'overlay.mp4'}", soft_wrap=True)
 
@@ -249,7 +249,7 @@ def _live(predictor: VideoPredictor, frames: Iterable[np.ndarray], score: float)
     """Draws on the frames of an endless source as they come; ends at Ctrl-C."""
     with contextlib.suppress(KeyboardInterrupt):
         for index, frame in enumerate(frames):
-            seen = [tube for tube in predictor.step(frame) if tube.score >= score]
+            seen = worth_drawing(predictor.step(frame), score)
             yield draw_tubes(frame, index, seen, predictor.class_names)
 
 

@@ -3,7 +3,7 @@ import pytest
 from pycocotools import mask as rle
 
 from compfeat.structures import Tube
-from compfeat.visualize import colour, contact_sheet, draw_tubes, overlay
+from compfeat.visualize import colour, contact_sheet, draw_tubes, overlay, worth_drawing
 
 NAMES = ["square", "triangle"]
 GREY = np.full((96, 160, 3), 90, np.uint8)
@@ -32,6 +32,17 @@ def test_mask_box_and_label_take_the_colour_of_the_identity_and_the_frame_is_kep
     changed = (drawn != ENLARGED).any(axis=2)
     assert not changed[246:].any() and not changed[:72].any()
     assert changed[72:118].sum() < 0.02 * changed.size  # the text leaves room on a tiny frame
+
+
+def test_what_lies_over_a_better_tube_or_is_unsure_is_not_drawn():
+    best = tube(1, [0, 1, 2], (40, 40, 90, 80))
+    again = tube(2, [0, 1, 2], (42, 40, 90, 80))
+    part = tube(3, [2], (40, 40, 90, 80))  # a third of the best one
+    beside = tube(4, [0, 1, 2], (100, 40, 150, 80))
+    again.scores, beside.scores = [0.8] * 3, [0.5] * 3
+    assert worth_drawing([beside, again, part, best], 0.5) == [part, best, beside]
+    assert worth_drawing([beside, again, best], 0.6) == [best]
+    assert worth_drawing([], 0.5) == []
 
 
 def test_a_frame_large_enough_to_read_keeps_its_size():
