@@ -341,6 +341,6 @@ def measure_workers(root: Path, size: tuple[int, int], workers: int) -> dict[str
         clips = make()
         order = EpochSampler(len(clips), 0, 0, 1)  # type: ignore[arg-type]
         loader = DataLoader(_MemoryOf(clips), batch_size=None, sampler=order, num_workers=workers)
-        last = {pid: memory for pid, memory in track(loader, description=name, console=console)}
+        last = {pid: memory for pid, memory in track(loader, f"an epoch of clips, {workers} workers", console=console)}
         figures[name] = max(last.values())
     return figures
