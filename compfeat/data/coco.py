@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 
 from compfeat.categories import coco_labels
@@ -93,19 +92,20 @@ class COCOPseudoClips(Dataset[Clip]):
             rng,
         )
 
-        def moved(masks: np.ndarray) -> tuple[torch.Tensor, FrameTarget]:
+        def moved(masks: np.ndarray) -> tuple[np.ndarray, FrameTarget]:
             frame, seen = self.motion(still, masks, rng)
             area, whole = seen.sum((1, 2)), masks.sum((1, 2))
             seen[area < self.min_visible * whole] = 0  # frame_target leaves out what has no pixel
-            return to_tensor(frame), frame_target(seen, labels, ids)
+            return frame, frame_target(seen, labels, ids)
 
         current, target = moved(masks)
         reference, reference_target = moved(masks)
         support = [moved(masks[:0])[0] for _ in range(self.support_frames)]
+        frames = to_tensor([current, reference, *support])
         return Clip(
-            current=current,
-            support=torch.stack(support) if support else current.new_empty(0, *current.shape),
-            reference=reference,
+            current=frames[0],
+            support=frames[2:],
+            reference=frames[1],
             target=target,
             reference_target=reference_target,
             name=f"{image.file_names[0]}",

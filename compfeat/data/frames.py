@@ -10,18 +10,18 @@ import numpy as np
 
 from compfeat.data.errors import AnnotationError
 
-REDUCED = {
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    1: cv2.IMREAD_COLOR,
+REDUCED = {  # flags to decode RGB at 1 / r of the scale
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
+    1: cv2.IMREAD_COLOR_RGB,
 }
 SAME_SHAPE = 0.05  # difference in the ratio of the sides up to which a frame is the one annotated, only scaled
 
 
 def read_image(path: Path) -> np.ndarray:
     """An image as uint8 RGB ``[H, W, 3]``; AnnotationError when it is missing or broken."""
-    return cv2.cvtColor(_decode(path, _read_bytes(path), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return _decode(path, _read_bytes(path), cv2.IMREAD_COLOR_RGB)
 
 
 def read_scaled(path: Path, stated: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
@@ -39,13 +39,13 @@ def read_scaled(path: Path, stated: tuple[int, int], size: tuple[int, int]) -> n
     reduction = _reduction(path, stated, size)
     image = _decode(path, content, REDUCED[reduction])
     if reduction > 1 and image.shape[:2] != _reduced(stated, reduction):  # it might have become too small
-        image = _decode(path, content, cv2.IMREAD_COLOR)
+        image = _decode(path, content, cv2.IMREAD_COLOR_RGB)
     if abs(image.shape[0] * stated[1] / (image.shape[1] * stated[0]) - 1) > SAME_SHAPE:
         raise AnnotationError(
             f"the frame {path} has {image.shape[1]} x {image.shape[0]} pixels, but its annotations are of "
             f"{stated[1]} x {stated[0]}; scripts/check_data.py names every such frame"
         )
-    return cv2.cvtColor(resize(image, size), cv2.COLOR_BGR2RGB)
+    return resize(image, size)
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -73,9 +73,12 @@ class AffineMotion:
         return moved["image"], np.asarray(moved["masks"])
 
 
-def to_tensor(image: np.ndarray) -> Tensor:
-    """An image uint8 ``[H, W, 3]`` as a tensor ``[3, H, W]``."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+def to_tensor(images: Sequence[np.ndarray]) -> Tensor:
+    """N images uint8 ``[H, W, 3]`` of one size as a tensor ``[N, 3, H, W]``."""
+    planes = np.empty((len(images), 3, *images[0].shape[:2]), np.uint8)
+    for image, into in zip(images, planes, strict=True):
+        cv2.split(image, list(into))  # twice as fast as a transposed copy
+    return torch.from_numpy(planes)
 
 
 def frame_target(masks: np.ndarray, labels: Sequence[int], track_ids: Sequence[int]) -> FrameTarget:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 
 from compfeat.data.annotations import Track, VISAnnotations
@@ -75,11 +74,11 @@ class YTVISClips(Dataset[Clip]):
             rng,
         )
         labels, ids = [track.label for track in tracks], [track.id for track in tracks]
-        tensors = [to_tensor(image) for image in images]
+        frames = to_tensor(images)
         return Clip(
-            current=tensors[0],
-            support=torch.stack(tensors[2:]) if support else tensors[0].new_empty(0, *tensors[0].shape),
-            reference=tensors[1],
+            current=frames[0],
+            support=frames[2:],
+            reference=frames[1],
             target=frame_target(masks[0], labels, ids),
             reference_target=frame_target(masks[1], labels, ids),
             name=f"{video.name}/{current}",
