@@ -76,6 +76,10 @@ def launch(task: Callable[[DictConfig], Any], config_name: str) -> None:
     @functools.wraps(task)
     def job(cfg: DictConfig) -> Any:
         with one_line_errors():  # before Hydra adds lines of its own
+            if missing := sorted(OmegaConf.missing_keys(cfg)):
+                raise ValueError(
+                    " and ".join(missing) + " must be given: add " + " ".join(f"{k}=PATH" for k in missing)
+                )
             return task(cfg)
 
     with one_line_errors():

@@ -162,10 +162,11 @@ def test_help_shows_how_to_call(script, cache):
     [
         ("train.py", ["trainer.max_epoch=3"], "max_epoch"),
         ("train.py", ["data=nowhere"], "nowhere"),
-        ("train.py", ["data=ytvis"], "data.root"),
+        ("train.py", ["data=ytvis"], "add data.root=PATH"),
+        ("train.py", ["data=ytvis_coco", "data.root=missing/folder"], "add data.coco.root=PATH"),
         ("train.py", ["data=ytvis", "data.root=missing/folder"], "missing/folder"),
         ("train.py", ["weights=missing.pth", *SMALL], "missing.pth"),
-        ("scripts/evaluate.py", [], "ckpt"),
+        ("scripts/evaluate.py", [], "add ckpt=PATH"),
         ("scripts/evaluate.py", ["ckpt=missing.ckpt"], "missing.ckpt"),
         ("scripts/predict.py", ["ckpt=missing.ckpt", "video=a.mp4"], "missing.ckpt"),
         ("scripts/check_data.py", ["data=ytvis", "data.root=missing/folder"], "missing/folder"),
