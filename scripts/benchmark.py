@@ -4,11 +4,18 @@ import sys
 
 from compfeat.benchmarks.attention import attention
 from compfeat.benchmarks.data import data
+from compfeat.benchmarks.evaluation import evaluation
 from compfeat.benchmarks.inference import inference
 from compfeat.benchmarks.training import training
 from compfeat.run import launch
 
-BENCHMARKS = {"attention": attention, "data": data, "inference": inference, "training": training}
+BENCHMARKS = {
+    "attention": attention,
+    "data": data,
+    "evaluation": evaluation,
+    "inference": inference,
+    "training": training,
+}
 USAGE = f"python scripts/benchmark.py {{{'|'.join(BENCHMARKS)}}} [key=value ...]; NAME --help lists its keys"
 
 if __name__ == "__main__":

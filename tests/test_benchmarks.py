@@ -12,6 +12,11 @@ SMALL = ["backbone=tiny", "data.size=[96,64]"]
     ("name", "arguments", "figures"),
     [
         ("inference", [*SMALL, "frames=3", "rounds=1"], {"ratio", "compfeat_seconds_per_frame", "peak_memory_gib"}),
+        (
+            "evaluation",
+            ["scale.videos=3", "scale.objects=4", "scale.frames=2", "scale.pictures=2", "rounds=1"],
+            {"seconds", "results_per_second", "peak_memory_gib"},
+        ),
         ("training", [*SMALL, "clips=1", "steps=1"], {"seconds_per_step", "clips_per_second", "peak_memory_gib"}),
     ],
 )

@@ -128,7 +128,7 @@ def _write_annotations(scale: Scale, folder: Path, videos: Sequence[dict]) -> No
         file.write(f'{{"videos": {json.dumps(videos)}, "categories": {json.dumps(categories)}, "annotations": [')
         for number in track(range(scale.objects), description="synthesising annotations", console=console):
             rng = np.random.default_rng([1, number])
-            masks = [_run_lengths(outline, scale) for outline in _outlines(rng, scale)]
+            masks = [run_lengths(outline, scale) for outline in outlines(rng, scale)]
             size = [scale.height, scale.width]
             entry = {
                 "id": number + 1,
@@ -144,7 +144,7 @@ def _write_annotations(scale: Scale, folder: Path, videos: Sequence[dict]) -> No
         file.write("]}")
 
 
-def _outlines(rng: np.random.Generator, scale: Scale) -> Iterator[np.ndarray]:
+def outlines(rng: np.random.Generator, scale: Scale) -> Iterator[np.ndarray]:
     """The corners of one moving object, float ``[CORNERS, 2]``, frame by frame."""
     sides = np.array([scale.width, scale.height])
     angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
@@ -159,7 +159,7 @@ def _outlines(rng: np.random.Generator, scale: Scale) -> Iterator[np.ndarray]:
         yield (centre + frame * speed).clip(0.1 * sides, 0.9 * sides) + around
 
 
-def _run_lengths(outline: np.ndarray, scale: Scale) -> np.ndarray:
+def run_lengths(outline: np.ndarray, scale: Scale) -> np.ndarray:
     """The runs of a filled outline: only the columns that it covers are drawn."""
     left, right = outline[:, 0].min(), outline[:, 0].max()
     first, last = max(0, int(left)), min(scale.width, int(right) + 2)

@@ -1,6 +1,5 @@
 """What CompFeat costs in inference: against torchvision's Mask R-CNN with the same backbone, frames and proposals."""
 
-import resource
 import statistics
 from time import perf_counter
 from typing import Any
@@ -14,7 +13,7 @@ from torch import nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 
-from compfeat.benchmarks import report
+from compfeat.benchmarks import peak_memory_gib, report
 from compfeat.models.detector import CompFeat
 
 
@@ -25,7 +24,7 @@ def inference(cfg: DictConfig) -> None:
     Support frames are embedded for every video anew. Rounds take turns, so that both see the same machine.
     """
     torch.manual_seed(0)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipe: Any = OmegaConf.to_container(cfg.model, resolve=True)
     predictor = instantiate(recipe, _convert_="all")
     predictor.detector.to(device).eval()
@@ -47,22 +46,22 @@ def inference(cfg: DictConfig) -> None:
         for name, run in (("Mask R-CNN", reference), ("CompFeat", ours)):
             began = perf_counter()
             run()
-            if device == "cuda":
+            if device.type == "cuda":
                 torch.cuda.synchronize()
             seconds[name].append((perf_counter() - began) / len(frames))
     ratios = [ours / theirs for ours, theirs in zip(seconds["CompFeat"], seconds["Mask R-CNN"], strict=True)]
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     ratio = statistics.median(ratios)
     figures = {
-        "device": device,
+        "device": device.type,
         "mask_rcnn_seconds_per_frame": medians["Mask R-CNN"],
         "compfeat_seconds_per_frame": medians["CompFeat"],
         "ratio": ratio,
         "ratio_range": [min(ratios), max(ratios)],
-        "peak_memory_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak_memory_gib": peak_memory_gib(device),
     }
     rows = [[name, value, 1 / value] for name, value in medians.items()] + [["ratio", ratio, 1 / ratio]]
-    report(f"inference on {device}, median of {cfg.rounds} rounds", ["", "s / frame", "frames / s"], rows, figures)
+    report(f"inference on {device.type}, median of {cfg.rounds} rounds", ["", "s / frame", "frames / s"], rows, figures)
 
 
 def torchvision_twin(detector: CompFeat, backbone: nn.Module, cfg: DictConfig) -> MaskRCNN:

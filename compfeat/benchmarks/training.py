@@ -1,6 +1,5 @@
 """What a training step costs in time and memory."""
 
-import resource
 import statistics
 from time import perf_counter
 from typing import Any
@@ -10,7 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.progress import track
 
-from compfeat.benchmarks import report
+from compfeat.benchmarks import peak_memory_gib, report
 from compfeat.structures import Clip, ClipBatch, FrameTarget
 
 
@@ -39,15 +38,11 @@ def training(cfg: DictConfig) -> None:
         step()
         seconds.append(perf_counter() - began)
     median = statistics.median(seconds)
-    if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated() / 2**30
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     figures = {
         "device": device.type,
         "seconds_per_step": median,
         "clips_per_second": cfg.clips / median,
-        "peak_memory_gib": peak,
+        "peak_memory_gib": peak_memory_gib(device),
     }
     columns = ["device", "s / step", "clips / s", "peak memory, GiB"]
     report(f"training steps of {cfg.clips} clips, median of {cfg.steps}", columns, [list(figures.values())], figures)
