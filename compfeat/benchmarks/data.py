@@ -5,8 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -25,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.ops import masks_to_boxes
 
 from compfeat.benchmarks import report
+from compfeat.benchmarks.synthetic import SPLIT, Scale, synthesise
 from compfeat.data.annotations import VISAnnotations
 from compfeat.data.datamodule import EpochSampler
 from compfeat.data.sampler import ClipSampler
@@ -33,9 +33,6 @@ from compfeat.data.ytvis import YTVISClips
 from compfeat.structures import Clip, FrameTarget
 
 console = Console()
-FORMAT_VERSION = 1  # raised whenever the same numbers synthesise other files
-SPLIT = "train"
-CORNERS = 160  # of an outline
 GROUP = 10  # clips that one loader makes before it is the other's turn
 
 
@@ -61,112 +58,6 @@ def data(cfg: DictConfig) -> None:
     rows.append(["difference of the pixels, mean, of 255", "", f"{figures['pixel_difference']:.2f}", "", ""])
     title = f"{scale.videos} videos, {scale.objects} objects"
     report(title, ["", "plain", "compfeat", "ratio", "required"], rows, figures)
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much is synthesised; frames are ``width`` x ``height``, of which ``pictures`` are different."""
-
-    videos: int
-    objects: int
-    frames: int
-    width: int
-    height: int
-    pictures: int
-
-
-def synthesise(scale: Scale, cache: Path) -> Path:
-    """Writes a data set in the layout of YouTube-VIS 2019, once; returns its folder.
-
-    Outlines wobble like those of animals, and move; masks are uncompressed RLE, as YouTube-VIS ships them, of hundreds
-    of runs each. The frames of all videos are hard links to a few different pictures: to a loader a file like any
-    other, but the folder stays small and is written in minutes.
-    """
-    root = cache / ("data-" + "-".join(map(str, (FORMAT_VERSION, *asdict(scale).values()))))
-    if root.exists():
-        return root
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix=f".{root.name}-") as temporary:
-        folder = Path(temporary) / root.name
-        videos = _write_frames(scale, folder)
-        _write_annotations(scale, folder, videos)
-        folder.rename(root)
-    return root
-
-
-def _write_frames(scale: Scale, folder: Path) -> list[dict]:
-    rng = np.random.default_rng(0)
-    pool = folder / "pictures"
-    pool.mkdir(parents=True)
-    for number in range(scale.pictures):
-        octaves = [
-            strength * cv2.resize(rng.normal(size=(rows, 2 * rows, 3)), (scale.width, scale.height), interpolation=kind)
-            for rows, strength, kind in (
-                (4, 40, cv2.INTER_CUBIC),
-                (24, 20, cv2.INTER_LINEAR),
-                (90, 9, cv2.INTER_LINEAR),
-                (scale.height // 3, 4, cv2.INTER_LINEAR),
-            )
-        ]
-        picture = (120 + np.sum(octaves, axis=0)).clip(0, 255).astype(np.uint8)
-        cv2.imwrite(str(pool / f"{number}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    videos = []
-    for video in range(scale.videos):
-        names = [f"{video:04}/{5 * frame:05}.jpg" for frame in range(scale.frames)]
-        (folder / SPLIT / "JPEGImages" / f"{video:04}").mkdir(parents=True)
-        for name in names:
-            os.link(pool / f"{rng.integers(scale.pictures)}.jpg", folder / SPLIT / "JPEGImages" / name)
-        size = {"width": scale.width, "height": scale.height, "length": scale.frames}
-        videos.append({"id": video + 1, "file_names": names} | size)
-    return videos
-
-
-def _write_annotations(scale: Scale, folder: Path, videos: Sequence[dict]) -> None:
-    """Writes entry by entry: the whole would fill gigabytes."""
-    categories = [{"id": i, "name": f"class {i}"} for i in range(1, 41)]
-    with (folder / f"{SPLIT}.json").open("w") as file:
-        file.write(f'{{"videos": {json.dumps(videos)}, "categories": {json.dumps(categories)}, "annotations": [')
-        for number in track(range(scale.objects), description="synthesising annotations", console=console):
-            rng = np.random.default_rng([1, number])
-            masks = [run_lengths(outline, scale) for outline in outlines(rng, scale)]
-            size = [scale.height, scale.width]
-            entry = {
-                "id": number + 1,
-                "video_id": number % scale.videos + 1,
-                "category_id": int(rng.integers(1, 41)),
-                "iscrowd": 0,
-                "length": scale.frames,
-                "segmentations": [{"counts": runs.tolist(), "size": size} for runs in masks],
-                "areas": [int(runs[1::2].sum()) for runs in masks],
-                "bboxes": None,
-            }
-            file.write((", " if number else "") + json.dumps(entry))
-        file.write("]}")
-
-
-def outlines(rng: np.random.Generator, scale: Scale) -> Iterator[np.ndarray]:
-    """The corners of one moving object, float ``[CORNERS, 2]``, frame by frame."""
-    sides = np.array([scale.width, scale.height])
-    angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
-    waves = np.arange(2, 12)
-    strengths, phases = rng.normal(0, 0.35, 10) / waves, rng.uniform(0, 6.3, 10)
-    turning = rng.normal(0, 0.1, 10)
-    radius = scale.height * rng.uniform(0.1, 0.35)
-    centre, speed = rng.uniform(0.25, 0.75, 2) * sides, rng.normal(0, 0.01, 2) * sides
-    for frame in range(scale.frames):
-        wobble = 1 + np.sum(strengths * np.cos(np.outer(angles, waves) + phases + frame * turning), axis=1)
-        around = radius * wobble.clip(0.2)[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-        yield (centre + frame * speed).clip(0.1 * sides, 0.9 * sides) + around
-
-
-def run_lengths(outline: np.ndarray, scale: Scale) -> np.ndarray:
-    """The runs of a filled outline: only the columns that it covers are drawn."""
-    left, right = outline[:, 0].min(), outline[:, 0].max()
-    first, last = max(0, int(left)), min(scale.width, int(right) + 2)
-    columns = np.zeros((scale.height, last - first), np.uint8)
-    cv2.fillPoly(columns, [np.round(outline - [first, 0]).astype(np.int32)], 1)
-    edges = np.flatnonzero(np.diff(columns.T.ravel(), prepend=0, append=0)) + first * scale.height
-    return np.diff(edges, prepend=0, append=scale.width * scale.height)
 
 
 class PlainClips(Dataset[Clip]):

@@ -11,7 +11,7 @@ from pycocotools import mask as rle
 from rich.progress import track
 
 from compfeat.benchmarks import peak_memory_gib, report
-from compfeat.benchmarks.data import Scale, outlines, run_lengths
+from compfeat.benchmarks.synthetic import Scale, outlines, run_lengths
 from compfeat.evaluation import TubeEvaluation
 
 
