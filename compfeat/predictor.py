@@ -195,6 +195,7 @@ class VideoPredictor:
         return [
             Tube(identity, [index], [tuple(box.tolist())], [rle.encode(mask)], [score.item()], [int(label)])
             for identity, box, mask, score, label in rows
+            if identity is not None
         ]
 
 

@@ -1,5 +1,6 @@
 """Association of detections over time: one object takes at most one detection of a frame, and the reverse."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,27 +47,36 @@ class OnlineTracker:
             return None
         return torch.stack([known.features for known in self._objects.values()])
 
-    def update(self, detections: Detections, scores: Tensor) -> list[int]:
+    def update(self, detections: Detections, scores: Tensor) -> list[int | None]:
         """Matches the detections of the next frame with the remembered objects and remembers them.
+
+        A detection whose object is claimed by a better one takes its next best. Where that would be to start a new
+        object it is dropped: it looks like something known, so it is most likely a second sight of it, and with an
+        identity of its own it would follow the object from then on.
 
         Args:
             detections: the N detections of the frame.
             scores: ``[N, K + 1]`` from the network, against ``memory``; column 0 is "a new object".
 
         Returns:
-            the identity of each detection, from 1; no two are equal. A detection whose object is claimed by a better
-            one takes its next best choice, which may be to start a new object.
+            the identity of each detection, from 1, no two equal; None where it is dropped.
         """
-        identities = [0] * len(detections)
+        identities: list[int | None] = [None] * len(detections)
+        settled: set[int] = set()
+        outdone: set[int] = set()
         known = list(self._objects)
         free = set(range(len(known)))
         for row, column in _by_score(self._total(detections, scores.float().log_softmax(1))):
-            if identities[row] or (column and column - 1 not in free):
+            if row in settled:
                 continue
+            if column and column - 1 not in free:
+                outdone.add(row)
+                continue
+            settled.add(row)
             if column:
                 free.remove(column - 1)
                 identities[row] = known[column - 1]
-            else:
+            elif row not in outdone:
                 identities[row] = self._next_id
                 self._next_id += 1
         self._remember(identities, detections)
@@ -84,8 +94,10 @@ class OnlineTracker:
         confidence = detections.scores.clamp(min=1e-6).log()[:, None]
         return scores + self.cues.confidence * confidence + self.cues.iou * iou + self.cues.label * same
 
-    def _remember(self, identities: list[int], detections: Detections) -> None:
+    def _remember(self, identities: Sequence[int | None], detections: Detections) -> None:
         for i, identity in enumerate(identities):
+            if identity is None:
+                continue
             self._objects[identity] = _Remembered(
                 detections.features[i], detections.boxes[i], detections.labels[i], self._frame
             )

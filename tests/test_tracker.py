@@ -40,11 +40,17 @@ def test_the_loser_of_a_claimed_object_takes_its_next_choice():
     assert tracker.update(detections([LEFT, RIGHT]), scores) == [2, 1]
 
 
-def test_the_loser_starts_anew_when_nothing_else_fits():
+def test_the_loser_is_a_second_sight_and_dropped_when_nothing_else_fits():
     tracker = started()
     scores = torch.tensor([[0.0, 5.0, -2.0], [0.0, 9.0, -1.0]])
-    assert tracker.update(detections([LEFT, RIGHT]), scores) == [3, 1]
-    assert tracker.memory.shape == (3, 2, 7, 7)
+    assert tracker.update(detections([LEFT, RIGHT]), scores) == [None, 1]
+    assert tracker.memory.shape == (2, 2, 7, 7)
+
+
+def test_what_looks_like_nothing_known_starts_anew_beside_a_loser():
+    tracker = started()
+    scores = torch.tensor([[0.0, 5.0, -2.0], [0.0, 9.0, -1.0], [0.0, -1.0, -1.0]])
+    assert tracker.update(detections([LEFT, RIGHT, RIGHT]), scores) == [None, 1, 3]
 
 
 def test_cues_are_those_of_the_paper():
@@ -87,4 +93,5 @@ def test_no_identity_twice_in_a_frame(counts, seed, with_cues):
         known = 0 if tracker.memory is None else len(tracker.memory)
         scores = torch.randint(-2, 3, (n, known + 1), generator=generator).float()  # many ties
         identities = tracker.update(detections(boxes), scores)
-        assert len(set(identities)) == n and all(i > 0 for i in identities)
+        kept = [i for i in identities if i is not None]
+        assert len(identities) == n and len(set(kept)) == len(kept) and all(i > 0 for i in kept)
