@@ -66,6 +66,17 @@ def test_a_video_becomes_one_tube_in_the_pixels_of_its_frames():
     assert mask[1:47, 1:47].all() and mask[:, 50:].sum() == 0  # to within the half pixel that resampling fades
 
 
+class DropsEverything(OnlineTracker):
+    def update(self, detections, scores):
+        return [None] * len(detections)
+
+
+def test_what_the_tracker_drops_is_in_no_tube():
+    made = predictor()
+    made.tracker = DropsEverything()
+    assert made.predict(frames(2)) == []
+
+
 def test_streaming_gives_the_same_as_the_whole_video():
     (tube,) = predictor().predict(frames(3))
     streamed = predictor()
