@@ -186,7 +186,7 @@ def predict(cfg: DictConfig) -> None:
     write_results(to_results(1, length, tubes, ids), output / "results.json")
     drawn = worth_drawing(tubes, cfg.score)
     write_video(output / "overlay.mp4", overlay(frames, drawn, predictor.class_names), frames.fps)
-    console.print(f"{len(drawn)} objects drawn of {len(tubes)} found: {output / 'overlay.mp4'}", soft_wrap=True)
+    console.print(f"drawn: {len(drawn)} of {len(tubes)} objects found, {output / 'overlay.mp4'}", soft_wrap=True)
 
 
 def check_data(cfg: DictConfig) -> None:
