@@ -77,9 +77,8 @@ def launch(task: Callable[[DictConfig], Any], config_name: str) -> None:
     def job(cfg: DictConfig) -> Any:
         with one_line_errors():  # before Hydra adds lines of its own
             if missing := sorted(OmegaConf.missing_keys(cfg)):
-                raise ValueError(
-                    " and ".join(missing) + " must be given: add " + " ".join(f"{k}=PATH" for k in missing)
-                )
+                wanted = " ".join(f"{key}=PATH" for key in missing)
+                raise ValueError(f"{' and '.join(missing)} must be given: add {wanted}")
             return task(cfg)
 
     with one_line_errors():
