@@ -1,6 +1,7 @@
 """Finds the objects of a video: ``python scripts/predict.py ckpt=PATH video=PATH``; ``--help`` lists the keys."""
 
-from compfeat.run import launch, predict
+from compfeat.commands.launch import launch
+from compfeat.commands.predict import predict
 
 if __name__ == "__main__":
     launch(predict, "predict")

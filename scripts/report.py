@@ -1,7 +1,7 @@
 """Compares evaluated runs over seeds: ``python scripts/report.py runs=FOLDER``."""
 
-from compfeat.report import report
-from compfeat.run import launch
+from compfeat.commands.launch import launch
+from compfeat.commands.report import report
 
 if __name__ == "__main__":
     launch(report, "report")

@@ -25,11 +25,11 @@ from torchvision.ops import masks_to_boxes
 
 from compfeat.benchmarks import report
 from compfeat.benchmarks.synthetic import SPLIT, Scale, synthesise
-from compfeat.data.annotations import VISAnnotations
+from compfeat.data.annotations.reader import VISAnnotations
+from compfeat.data.clips.sampler import ClipSampler
+from compfeat.data.clips.transforms import ClipFlip, fit
+from compfeat.data.clips.ytvis import YTVISClips
 from compfeat.data.datamodule import EpochSampler
-from compfeat.data.sampler import ClipSampler
-from compfeat.data.transforms import ClipFlip, fit
-from compfeat.data.ytvis import YTVISClips
 from compfeat.structures import Clip, FrameTarget
 
 console = Console()
@@ -151,7 +151,7 @@ _MEASURE = """
 import json, sys
 from pathlib import Path
 from time import perf_counter
-from compfeat.data.index import AnnotationIndex
+from compfeat.data.annotations.index import AnnotationIndex
 began = perf_counter()
 {opening}
 seconds = perf_counter() - began

@@ -12,7 +12,7 @@ from rich.progress import track
 
 from compfeat.benchmarks import peak_memory_gib, report
 from compfeat.benchmarks.synthetic import Scale, outlines, run_lengths
-from compfeat.evaluation import TubeEvaluation
+from compfeat.evaluation.tube_ap import TubeEvaluation
 
 
 def evaluation(cfg: DictConfig) -> None:

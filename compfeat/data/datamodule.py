@@ -11,16 +11,16 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
-from compfeat.data.annotations import VISAnnotations
-from compfeat.data.coco import COCOPseudoClips
+from compfeat.data.annotations.layout import NotFound
+from compfeat.data.annotations.reader import VISAnnotations
+from compfeat.data.clips.coco import COCOPseudoClips
+from compfeat.data.clips.mixture import MixedClips
+from compfeat.data.clips.sampler import ClipSampler
+from compfeat.data.clips.transforms import ClipFlip
+from compfeat.data.clips.ytvis import VideoItem, YTVISClips, YTVISVideos
 from compfeat.data.errors import AnnotationError
 from compfeat.data.holdout import hold_out, read_ids
-from compfeat.data.layout import NotFound
-from compfeat.data.mixture import MixedClips
-from compfeat.data.sampler import ClipSampler
 from compfeat.data.shapes import ShapesGenerator
-from compfeat.data.transforms import ClipFlip
-from compfeat.data.ytvis import VideoItem, YTVISClips, YTVISVideos
 from compfeat.structures import Category, Clip, ClipBatch
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 class VISDataModule(pl.LightningDataModule):
-    """A data set in the YouTube-VIS format, in any layout that ``compfeat.data.layout`` knows.
+    """A data set in the YouTube-VIS format, in any layout that ``compfeat.data.annotations.layout`` knows.
 
     The trainer must run with ``use_distributed_sampler=False``: the loaders shard by themselves, validation by whole
     videos of which each rank gets every ``world_size``-th. Frames that are not on disk are left out with a warning:

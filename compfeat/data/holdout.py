@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compfeat.data.annotations import VISAnnotations
+from compfeat.data.annotations.reader import VISAnnotations
 from compfeat.data.errors import AnnotationError
 
 

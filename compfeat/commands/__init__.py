@@ -1,0 +1,1 @@
+"""One file a command, and how a command is launched."""

@@ -1,0 +1,75 @@
+"""Finds what is wrong with a data set."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.progress import track
+
+from compfeat.commands.console import console, print_table
+from compfeat.data.checks import SplitCheck
+from compfeat.media.overlays import contact_sheet, draw_clip
+
+
+def check_data(cfg: DictConfig) -> None:
+    """Names what is wrong with a data set as ``conf/check_data.yaml`` describes; exits with 1 when anything is."""
+    data = instantiate(cfg.data)
+    data.prepare_data()
+    found = 0
+    for folder, split in data.sources:
+        try:
+            check = SplitCheck(folder, split)
+        except FileNotFoundError as error:
+            if split != data.val_split or data.holdout is None:
+                raise
+            console.print(f"{error}; {data.holdout} training videos are held out instead", soft_wrap=True)
+            continue
+        for faults in track(check.run(), total=check.steps, description=str(check.path), console=console):
+            found += len(faults)
+            for fault in faults:
+                console.print(f"error: {fault}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _print_statistics(check)
+    if found:
+        console.print(f"[bold red]{found} errors[/]")
+        sys.exit(1)
+    path = Path(cfg.output) / "clips.png"
+    _write_clips(data, cfg.clips, path)
+    console.print(f"[green]no errors[/]; sample clips as the network gets them: {path}", soft_wrap=True)
+
+
+def _write_clips(data: Any, count: int, path: Path) -> None:
+    """Draws clips evenly spread over an epoch, one a row, into a picture."""
+    data.setup("fit")
+    clips = data.train_clips()
+    names = [category.name for category in data.categories]
+    chosen = np.linspace(0, len(clips) - 1, min(count, len(clips))).round().astype(int).tolist()
+    rows = [draw_clip(clips[0, index], names) for index in chosen]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), contact_sheet(rows, columns=1)[:, :, ::-1])
+
+
+def _print_statistics(check: SplitCheck) -> None:
+    statistics = check.statistics
+    lengths = np.array(statistics.track_lengths or [0])
+    counts = {
+        "videos": statistics.videos,
+        "videos that lack frames on disk": statistics.incomplete_videos,
+        "frames": statistics.frames,
+        "frames that are not on disk": statistics.missing_frames,
+        "objects": len(statistics.track_lengths),
+        "crowd regions": statistics.crowds,
+        "frames an object is seen in, at least": lengths.min(),
+        "in the median": np.median(lengths),
+        "at most": lengths.max(),
+    }
+    console.print(f"frames in {check.image_root}", soft_wrap=True)
+    if check.has_annotations:
+        print_table("content", counts, "{:.0f}")
+        print_table("objects by class", dict(statistics.objects.most_common()), "{:d}")
+    else:
+        print_table("content", dict(list(counts.items())[:4]), "{:.0f}")
+        console.print("[bold red]NO GROUND TRUTH in this split[/]")

@@ -1,0 +1,17 @@
+"""What commands print: lines and tables for people."""
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+console = Console()
+
+
+def print_table(title: str, values: Mapping[str, float], form: str = "{:.4f}") -> None:
+    table = Table(title=title, title_justify="left", min_width=len(title))
+    table.add_column("")
+    table.add_column("value", justify="right")
+    for name, value in values.items():
+        table.add_row(name, "-" if value < 0 else form.format(value))
+    console.print(table)

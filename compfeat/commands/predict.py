@@ -1,0 +1,51 @@
+"""Finds the objects of a video."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+from rich.progress import Progress
+
+from compfeat.commands.console import console
+from compfeat.commands.loading import load_predictor
+from compfeat.evaluation.results import to_results, write_results
+from compfeat.inference.predictor import VideoPredictor
+from compfeat.media.overlays import draw_tubes, overlay, worth_drawing
+from compfeat.media.sinks import write_video
+from compfeat.media.sources import Camera, open_frames
+
+
+def predict(cfg: DictConfig) -> None:
+    """Writes overlay.mp4 and results.json of one video as ``conf/predict.yaml`` describes."""
+    predictor = load_predictor(cfg)
+    frames = open_frames(cfg.video)
+    output = Path(cfg.output)
+    if isinstance(frames, Camera):
+        console.print(f"recording {output / 'overlay.mp4'} until Ctrl-C", soft_wrap=True)
+        write_video(output / "overlay.mp4", _live(predictor, frames, cfg.score), frames.fps)
+        return
+    length = 0
+
+    def advance(count: int) -> None:
+        nonlocal length
+        length += count
+        bar.advance(task, count)
+
+    with Progress(console=console) as bar:
+        task = bar.add_task(frames.name, total=frames.length)
+        tubes = predictor.predict(frames, advance)
+    ids = [category.id for category in predictor.categories]
+    write_results(to_results(1, length, tubes, ids), output / "results.json")
+    drawn = worth_drawing(tubes, cfg.score)
+    write_video(output / "overlay.mp4", overlay(frames, drawn, predictor.class_names), frames.fps)
+    console.print(f"drawn: {len(drawn)} of {len(tubes)} objects found, {output / 'overlay.mp4'}", soft_wrap=True)
+
+
+def _live(predictor: VideoPredictor, frames: Iterable[np.ndarray], score: float) -> Iterator[np.ndarray]:
+    """Draws on the frames of an endless source as they come; ends at Ctrl-C."""
+    with contextlib.suppress(KeyboardInterrupt):
+        for index, frame in enumerate(frames):
+            seen = worth_drawing(predictor.step(frame), score)
+            yield draw_tubes(frame, index, seen, predictor.class_names)

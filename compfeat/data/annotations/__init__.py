@@ -1,0 +1,1 @@
+"""Annotation files: a json file becomes arrays mapped into memory, read as videos and tracks."""

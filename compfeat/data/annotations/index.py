@@ -1,0 +1,283 @@
+"""Annotations as arrays on disk: parsed once, kept in the user's cache, mapped into memory ever after.
+
+A json file of full size costs seconds to parse and gigabytes to hold, in every worker again. Its index holds the same
+in a file about a third of its size: masks as COCO's compressed RLE (polygons as they are), all else as numbers. It is
+named after the content of the json, so that a changed file has an index of its own.
+"""
+
+import hashlib
+import json
+import os
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as rle
+
+from compfeat.data.annotations.array_store import DamagedStore, read_arrays, write_arrays
+from compfeat.data.annotations.entries import read_entries, read_text
+from compfeat.data.errors import AnnotationError
+
+FORMAT_VERSION = 1  # raised whenever the arrays change, so that old files are not taken for new ones
+NOTHING, RUNS, POLYGONS = range(3)  # kinds of segmentation
+NO_OCCLUSION = -1  # where none is stated
+
+
+def default_cache() -> Path:
+    """``$COMPFEAT_CACHE``, or ``~/.cache/compfeat``."""
+    return Path(os.environ.get("COMPFEAT_CACHE") or Path.home() / ".cache" / "compfeat")
+
+
+@dataclass(frozen=True)
+class AnnotationIndex:
+    """The content of an annotation file.
+
+    V videos of F frames in all, K tracks of S = (frames of their video) segmentations each.
+
+    Attributes:
+        categories: (id, name) of each class, by ascending id; labels are 1-based positions in it.
+        occlusions: the words for occlusion that the file uses (OVIS).
+        video_ids: int64 ``[V]``, in the order of the file.
+        video_sizes: int64 ``[V, 2]``, height and width.
+        frame_starts: int64 ``[V + 1]``, where each video's frames begin.
+        name_starts, names: int64 ``[F + 1]`` and uint8: file name i is ``names[name_starts[i]:name_starts[i + 1]]``.
+        track_starts: int64 ``[V + 1]``, where each video's tracks begin; they follow the order of the videos.
+        track_ids, track_labels: int64 ``[K]``.
+        track_crowds: bool ``[K]``.
+        track_segments: int64 ``[K]``, the segmentation of each track's first frame.
+        segment_kinds: uint8 ``[S]``: nothing, run lengths or polygons.
+        segment_occlusions: int8 ``[S]``, positions in ``occlusions``, or -1; empty where the file states none.
+        segment_starts, segments: int64 ``[S + 1]`` and uint8: the bytes of each segmentation.
+    """
+
+    categories: list[tuple[int, str]]
+    occlusions: list[str]
+    video_ids: np.ndarray
+    video_sizes: np.ndarray
+    frame_starts: np.ndarray
+    name_starts: np.ndarray
+    names: np.ndarray
+    track_starts: np.ndarray
+    track_ids: np.ndarray
+    track_labels: np.ndarray
+    track_crowds: np.ndarray
+    track_segments: np.ndarray
+    segment_kinds: np.ndarray
+    segment_occlusions: np.ndarray
+    segment_starts: np.ndarray
+    segments: np.ndarray
+    path: Path = field(compare=False)
+
+    @classmethod
+    def open(cls, source: Path, cache: Path | None = None) -> "AnnotationIndex":
+        """The index of a json file; builds it where there is none yet, or a damaged one.
+
+        Args:
+            source: a json file in the YouTube-VIS or the COCO format; an image is a video of one frame.
+            cache: folder under which indices are kept; by default ``default_cache()``.
+
+        Raises:
+            AnnotationError: the file is not in that format.
+            OSError: the index cannot be written.
+        """
+        with source.open("rb") as file:
+            digest = hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).hexdigest()
+        path = (cache or default_cache()) / "index" / f"{digest}-v{FORMAT_VERSION}.npz"
+        try:
+            return cls._map(path)
+        except (OSError, DamagedStore):  # it is not there, or not as it was written
+            arrays = _build(source)
+        try:
+            write_arrays(path, arrays)
+        except OSError as error:
+            raise type(error)(
+                f"cannot write the index of {source} into {path.parent} ({error.strerror}): "
+                "set COMPFEAT_CACHE or data.cache to a folder that can be written"
+            ) from error
+        del arrays
+        return cls._map(path)
+
+    @classmethod
+    def _map(cls, path: Path, verify: bool = True) -> "AnnotationIndex":
+        arrays = read_arrays(path, verify)
+        meta = json.loads(arrays.pop("meta").tobytes())
+        categories = [(identity, name) for identity, name in meta["categories"]]
+        return cls(categories=categories, occlusions=meta["occlusions"], path=path, **arrays)
+
+    def __reduce__(self) -> tuple:
+        return AnnotationIndex._map, (self.path, False)  # a worker that is spawned maps it again
+
+    def frame_names(self, video: int) -> list[str]:
+        """The file names of a video, by its position."""
+        start, end = self.frame_starts[video : video + 2].tolist()
+        bounds = self.name_starts[start : end + 1].tolist()
+        names = self.names[bounds[0] : bounds[-1]].tobytes()
+        return [names[a - bounds[0] : b - bounds[0]].decode() for a, b in zip(bounds, bounds[1:], strict=False)]
+
+    def segmentation(self, segment: int, height: int, width: int) -> dict | None:
+        """One segmentation as RLE, ``{"size": [height, width], "counts": bytes}``; None where there is none."""
+        kind = self.segment_kinds[segment]
+        if kind == NOTHING:
+            return None
+        start, end = self.segment_starts[segment : segment + 2].tolist()
+        content = self.segments[start:end].tobytes()
+        if kind == POLYGONS:
+            return rle.merge(rle.frPyObjects(_read_polygons(content), height, width))
+        return {"size": [height, width], "counts": content}
+
+
+def _build(source: Path) -> dict[str, np.ndarray]:
+    builder = _Builder()
+    try:
+        for key, entry in read_entries(read_text(source)):
+            if key in ("videos", "annotations", "categories") and entry is not None:
+                getattr(builder, f"add_to_{key}")(entry)
+        return builder.arrays()
+    except AnnotationError as error:
+        raise AnnotationError(f"{source}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+        raise AnnotationError(f"{source} is not in the YouTube-VIS format: {what}") from error
+
+
+class _Builder:
+    """Takes in the entries of a file in any order, and makes arrays of them."""
+
+    def __init__(self) -> None:
+        self.categories: list[tuple[int, str]] = []
+        self.occlusions: list[str] = []
+        self.video_ids = array("q")
+        self.video_sizes = array("q")
+        self.frames = array("q")  # of each video
+        self.name_lengths = array("q")
+        self.names = bytearray()
+        self.track_ids = array("q")
+        self.track_videos = array("q")
+        self.track_categories = array("q")
+        self.track_crowds = array("b")
+        self.track_frames = array("q")
+        self.kinds = array("B")
+        self.sizes = array("q")  # height and width as each RLE has them; -1 where it has none
+        self.segment_occlusions = array("b")
+        self.segment_lengths = array("q")
+        self.segments = bytearray()
+
+    def add_to_categories(self, entry: Mapping[str, Any]) -> None:
+        self.categories.append((entry["id"], str(entry["name"])))
+
+    def add_to_videos(self, entry: Mapping[str, Any]) -> None:
+        names = [name.encode() for name in entry["file_names"]]
+        self.video_ids.append(entry["id"])
+        self.video_sizes.extend((entry["height"], entry["width"]))
+        self.frames.append(len(names))
+        self.name_lengths.extend(map(len, names))
+        self.names += b"".join(names)
+
+    def add_to_annotations(self, entry: Mapping[str, Any]) -> None:
+        segmentations = entry["segmentations"]
+        self.track_ids.append(entry["id"])
+        self.track_videos.append(entry["video_id"])
+        self.track_categories.append(entry["category_id"])
+        self.track_crowds.append(bool(entry.get("iscrowd", 0)))
+        self.track_frames.append(len(segmentations))
+        for segmentation in segmentations:
+            self._add_segmentation(segmentation)
+        words, frames = entry.get("occlusion") or [None] * len(segmentations), len(segmentations)
+        if len(words) != frames:
+            raise AnnotationError(f"annotation {entry['id']} has {len(words)} occlusions in {frames} frames")
+        self.segment_occlusions.extend(map(self._occlusion, words))
+
+    def _add_segmentation(self, segmentation: Any) -> None:
+        kind, content, size = NOTHING, b"", (-1, -1)
+        if isinstance(segmentation, list):
+            if polygons := [polygon for polygon in segmentation if len(polygon) >= 6]:  # a line has no inside
+                kind, content = POLYGONS, _write_polygons(polygons)
+        elif segmentation:
+            kind, counts, size = RUNS, segmentation["counts"], segmentation["size"]
+            if isinstance(counts, list):
+                counts = rle.frPyObjects(segmentation, *size)["counts"]
+            content = counts.encode() if isinstance(counts, str) else counts
+        self.kinds.append(kind)
+        self.sizes.extend(size)
+        self.segment_lengths.append(len(content))
+        self.segments += content
+
+    def _occlusion(self, word: str | None) -> int:
+        if word is None:
+            return NO_OCCLUSION
+        if word not in self.occlusions:
+            self.occlusions.append(word)
+        return self.occlusions.index(word)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        if not self.categories:
+            raise AnnotationError("it has no categories")
+        categories = sorted(self.categories)
+        labels = {identity: label for label, (identity, _) in enumerate(categories, start=1)}
+        positions = {identity: position for position, identity in enumerate(self.video_ids)}
+        if len(positions) < len(self.video_ids):
+            raise AnnotationError("two videos have the same id")
+        tracks = zip(self.track_ids, self.track_videos, self.track_categories, strict=True)
+        if lost := next((t for t, video, label in tracks if video not in positions or label not in labels), None):
+            raise AnnotationError(f"annotation {lost} names a video or category that is not listed")
+        videos = np.array([positions[video] for video in self.track_videos], np.int64)
+        self._check_tracks(videos)
+
+        order = np.argsort(videos, kind="stable")
+        meta = {"categories": categories, "occlusions": self.occlusions}
+        occlusions = np.frombuffer(self.segment_occlusions, np.int8)
+        return {
+            "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
+            "video_ids": np.array(self.video_ids, np.int64),
+            "video_sizes": np.array(self.video_sizes, np.int64).reshape(-1, 2),
+            "frame_starts": _starts(self.frames),
+            "name_starts": _starts(self.name_lengths),
+            "names": np.frombuffer(self.names, np.uint8),
+            "track_starts": _starts(np.bincount(videos, minlength=len(positions))),
+            "track_ids": np.array(self.track_ids, np.int64)[order],
+            "track_labels": np.array([labels[c] for c in self.track_categories], np.int64)[order],
+            "track_crowds": np.array(self.track_crowds, bool)[order],
+            "track_segments": _starts(self.track_frames)[:-1][order],
+            "segment_kinds": np.frombuffer(self.kinds, np.uint8),
+            "segment_occlusions": occlusions if self.occlusions else occlusions[:0],
+            "segment_starts": _starts(self.segment_lengths),
+            "segments": np.frombuffer(self.segments, np.uint8),
+        }
+
+    def _check_tracks(self, videos: np.ndarray) -> None:
+        """Every track must have one segmentation a frame, and masks of its video's size."""
+        frames = np.array(self.track_frames, np.int64)
+        expected = np.array(self.frames, np.int64)[videos]
+        for track in np.flatnonzero(frames != expected)[:1]:
+            raise AnnotationError(
+                f"annotation {self.track_ids[track]} has {frames[track]} segmentations in a video of "
+                f"{expected[track]} frames; scripts/check_data.py names every such error"
+            )
+        sizes = np.array(self.sizes, np.int64).reshape(-1, 2)
+        stated = np.repeat(np.array(self.video_sizes, np.int64).reshape(-1, 2)[videos], frames, axis=0)
+        for segment in np.flatnonzero((sizes != stated).any(1) & (sizes[:, 0] >= 0))[:1]:
+            track = int(np.searchsorted(_starts(frames), segment, "right")) - 1
+            raise AnnotationError(
+                f"annotation {self.track_ids[track]} has a mask of size {sizes[segment].tolist()} in a video of size "
+                f"{stated[segment].tolist()}; scripts/check_data.py names every such error"
+            )
+
+
+def _starts(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def _write_polygons(polygons: Sequence[Sequence[float]]) -> bytes:
+    header = np.array([len(polygons), *map(len, polygons)], np.int32)
+    return header.tobytes() + np.concatenate([np.asarray(polygon, float) for polygon in polygons]).tobytes()
+
+
+def _read_polygons(content: bytes) -> list[list[float]]:
+    (count,) = np.frombuffer(content, np.int32, 1)
+    lengths = np.frombuffer(content, np.int32, count, 4)
+    values = np.frombuffer(content, float, offset=4 + 4 * int(count))
+    return [part.tolist() for part in np.split(values, np.cumsum(lengths)[:-1])]

@@ -1,0 +1,183 @@
+"""Annotations of a split: which videos there are, and which object is where in each of their frames."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from compfeat.data.annotations.index import NO_OCCLUSION, NOTHING, AnnotationIndex
+from compfeat.data.annotations.layout import LOOKED_AT, find_annotations, find_images, missing_frames
+from compfeat.data.errors import AnnotationError
+from compfeat.structures import RLE, Category
+
+
+class Segmentations(Sequence[RLE | None]):
+    """The masks of one track: an entry a frame, read when it is asked for; None where the object is not seen."""
+
+    def __init__(self, index: AnnotationIndex, start: int, length: int, size: tuple[int, int]) -> None:
+        self._index = index
+        self._segments = range(start, start + length)
+        self._size = size
+
+    def __len__(self) -> int:
+        return len(self._segments)
+
+    def __getitem__(self, frame):
+        return self._index.segmentation(self._segments[frame], *self._size)
+
+    def seen(self) -> np.ndarray:
+        """In which frames the object is seen: bool, one a frame."""
+        return self._index.segment_kinds[self._segments.start : self._segments.stop] != NOTHING
+
+
+@dataclass(frozen=True)
+class Track:
+    """One object through a video.
+
+    ``segmentations`` and ``occlusion`` have one entry a frame; ``occlusion`` is None where the data set tells none
+    (only OVIS does: "no_occlusion", "slight_occlusion", "severe_occlusion").
+    """
+
+    id: int
+    label: int
+    crowd: bool
+    segmentations: Segmentations
+    occlusion: list[str | None] | None
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video: its frames relative to the image folder, and its objects."""
+
+    id: int
+    height: int
+    width: int
+    file_names: list[str]
+    tracks: list[Track]
+
+    @property
+    def name(self) -> str:
+        """The folder of its frames."""
+        return str(Path(self.file_names[0]).parent) if self.file_names else str(self.id)
+
+
+class VISAnnotations(Sequence[Video]):
+    """The videos of one split, in the order of the file; each is made when it is asked for.
+
+    Attributes:
+        path: the json file.
+        image_root: the folder that the file names are relative to.
+        arrays: what the json holds, mapped into memory.
+        categories: the classes, by ascending id; a label is the 1-based position in this list.
+    """
+
+    def __init__(self, path: Path, image_root: Path, index: AnnotationIndex) -> None:
+        self.path = path
+        self.image_root = image_root
+        self.arrays = index
+        self.categories = [Category(identity, name) for identity, name in index.categories]
+
+    @classmethod
+    def load(cls, root: str | Path, split: str, cache: Path | None = None) -> "VISAnnotations":
+        """Finds the annotations and frames of a split under ``root``, whichever known layout they are in.
+
+        Args:
+            root: folder of the data set.
+            split: its name, as in the names of files and folders.
+            cache: folder under which the index is kept; by default ``$COMPFEAT_CACHE`` or ``~/.cache/compfeat``.
+
+        Raises:
+            FileNotFoundError: the json or the frames are not there.
+            AnnotationError: the json is neither in the YouTube-VIS nor in the COCO format.
+        """
+        path = find_annotations(Path(root), split)
+        index = AnnotationIndex.open(path, cache)
+        videos = range(0, len(index.video_ids), max(1, len(index.video_ids) // LOOKED_AT))
+        looked = [name for video in videos for name in index.frame_names(video)[:1]]
+        return cls(path, find_images(Path(root), split, looked), index)
+
+    @property
+    def has_annotations(self) -> bool:
+        """False where the split comes without ground truth."""
+        return len(self.arrays.track_ids) > 0
+
+    def __len__(self) -> int:
+        return len(self.arrays.video_ids)
+
+    def __getitem__(self, position):
+        if isinstance(position, slice):
+            return [self[i] for i in range(*position.indices(len(self)))]
+        position = range(len(self))[position]
+        height, width = self.arrays.video_sizes[position].tolist()
+        names = self.arrays.frame_names(position)
+        tracks = [self._track(k, len(names), (height, width)) for k in self._tracks(position)]
+        return Video(int(self.arrays.video_ids[position]), height, width, names, tracks)
+
+    def frames_to_train_on(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of a video: the int64 indices of the frames on disk, and bool, which of those show an object.
+
+        Crowd regions are no objects.
+        """
+        start, end = self.arrays.frame_starts[position : position + 2].tolist()
+        seen = np.zeros(end - start, bool)
+        for track in self._tracks(position):
+            if not self.arrays.track_crowds[track]:
+                first = int(self.arrays.track_segments[track])
+                seen |= self.arrays.segment_kinds[first : first + len(seen)] != NOTHING
+        present = np.flatnonzero(~self.missing[start:end])
+        return present, seen[present]
+
+    def is_complete(self, position: int) -> bool:
+        """Whether every frame of a video is on disk."""
+        start, end = self.arrays.frame_starts[position : position + 2].tolist()
+        return not self.missing[start:end].any()
+
+    @cached_property
+    def missing(self) -> np.ndarray:
+        """Which frames are not on disk: bool, all frames of all videos in order."""
+        names = (name for position in range(len(self)) for name in self.arrays.frame_names(position))
+        return missing_frames(self.image_root, names)
+
+    def ground_truth(self, positions: Sequence[int]) -> dict:
+        """The annotations of some videos in the YouTube-VIS layout, as ``compfeat.evaluation`` takes them."""
+        ids = [category.id for category in self.categories]
+        videos, entries = [], []
+        for video in (self[position] for position in positions):
+            videos.append(
+                {"id": video.id, "height": video.height, "width": video.width, "file_names": video.file_names}
+            )
+            entries += [
+                {
+                    "id": track.id,
+                    "video_id": video.id,
+                    "category_id": ids[track.label - 1],
+                    "iscrowd": int(track.crowd),
+                    "segmentations": list(track.segmentations),
+                }
+                for track in video.tracks
+            ]
+        categories = [{"id": category.id, "name": category.name} for category in self.categories]
+        return {"videos": videos, "annotations": entries, "categories": categories}
+
+    def positions(self, ids: Sequence[int]) -> list[int]:
+        """The positions of videos by id, in the order of the file; AnnotationError when one is not there."""
+        known = {identity: position for position, identity in enumerate(self.arrays.video_ids.tolist())}
+        if unknown := sorted(set(ids) - set(known)):
+            raise AnnotationError(f"{self.path} has no video {unknown[0]} ({len(unknown)} of {len(ids)} are not in it)")
+        return sorted(known[identity] for identity in ids)
+
+    def _tracks(self, position: int) -> Iterator[int]:
+        return iter(range(*self.arrays.track_starts[position : position + 2].tolist()))
+
+    def _track(self, k: int, length: int, size: tuple[int, int]) -> Track:
+        index = self.arrays
+        start = int(index.track_segments[k])
+        occlusion = None
+        if len(index.segment_occlusions):
+            words = index.segment_occlusions[start : start + length].tolist()
+            occlusion = [None if word == NO_OCCLUSION else index.occlusions[word] for word in words]
+        segmentations = Segmentations(index, start, length, size)
+        label, crowd = int(index.track_labels[k]), bool(index.track_crowds[k])
+        return Track(int(index.track_ids[k]), label, crowd, segmentations, occlusion)

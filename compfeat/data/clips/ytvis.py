@@ -1,0 +1,135 @@
+"""YouTube-VIS videos: clips to train on, whole videos to evaluate on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from compfeat.data.annotations.reader import Track, VISAnnotations
+from compfeat.data.clips.frames import read_image, read_scaled
+from compfeat.data.clips.masks import decode_mask
+from compfeat.data.clips.sampler import ClipSampler
+from compfeat.data.clips.transforms import ClipFlip, fit, frame_target, to_tensor
+from compfeat.data.errors import AnnotationError
+from compfeat.structures import Clip
+
+
+class YTVISClips(Dataset[Clip]):
+    """One clip per video that has an object, drawn anew each epoch.
+
+    An item's index is ``(epoch, index)``: the clip depends on these and ``seed`` alone, so that neither the number of
+    workers nor a resumed run changes what is drawn. Crowd regions and frames that are not on disk are left out.
+
+    Args:
+        annotations: the training split.
+        positions: of the videos of it to use.
+        sampler: chooses the frames.
+        size: (width, height) into which frames are fitted.
+        flip: flips clips.
+        seed: of all randomness.
+
+    Raises:
+        AnnotationError: no video has an object.
+    """
+
+    def __init__(
+        self,
+        annotations: VISAnnotations,
+        positions: Sequence[int],
+        sampler: ClipSampler,
+        size: tuple[int, int],
+        flip: ClipFlip,
+        seed: int,
+    ) -> None:
+        self.annotations = annotations
+        self.sampler = sampler
+        self.size = size
+        self.flip = flip
+        self.seed = seed
+        self.positions = [p for p in positions if annotations.frames_to_train_on(p)[1].any()]
+        if not self.positions:
+            raise AnnotationError(f"{annotations.path}: no video has an object to train on")
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, item: tuple[int, int]) -> Clip:
+        epoch, index = item
+        rng = np.random.default_rng([self.seed, epoch, index])
+        video = self.annotations[self.positions[index]]
+        present, has_objects = self.annotations.frames_to_train_on(self.positions[index])
+        drawn = self.sampler.sample(len(present), np.flatnonzero(has_objects).tolist(), rng)
+        current, reference, *support = present[[drawn.current, drawn.reference, *drawn.support]].tolist()
+
+        stated = (video.height, video.width)
+        size = fit(*stated, self.size)
+        tracks = [track for track in video.tracks if not track.crowd]
+        paths = {i: self.annotations.image_root / video.file_names[i] for i in (current, reference, *support)}
+        decoded = {i: read_scaled(path, stated, size) for i, path in paths.items()}  # each once, even if drawn twice
+        images, masks = self.flip(
+            [decoded[i] for i in (current, reference, *support)],
+            [_masks(tracks, i, size, self.annotations.path) for i in (current, reference)],
+            rng,
+        )
+        labels, ids = [track.label for track in tracks], [track.id for track in tracks]
+        frames = to_tensor(images)
+        return Clip(
+            current=frames[0],
+            support=frames[2:],
+            reference=frames[1],
+            target=frame_target(masks[0], labels, ids),
+            reference_target=frame_target(masks[1], labels, ids),
+            name=f"{video.name}/{current}",
+        )
+
+
+def _masks(tracks: Sequence[Track], frame: int, size: tuple[int, int], path: Path) -> np.ndarray:
+    masks = np.zeros((len(tracks), *size), np.uint8)
+    for mask, track in zip(masks, tracks, strict=True):
+        if segmentation := track.segmentations[frame]:
+            try:
+                mask[:] = decode_mask(segmentation, size)
+            except ValueError as error:
+                raise AnnotationError(f"{path}: annotation {track.id}, frame {frame}: {error}") from error
+    return masks
+
+
+class VideoFrames(Sequence[np.ndarray]):
+    """The frames of a video, uint8 RGB ``[H, W, 3]``, decoded when they are asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        return read_image(self.paths[index])
+
+
+@dataclass(frozen=True)
+class VideoItem:
+    """One video to find the objects of."""
+
+    id: int
+    name: str
+    frames: VideoFrames
+
+
+class YTVISVideos(Dataset[VideoItem]):
+    """Whole videos, frames not decoded yet."""
+
+    def __init__(self, annotations: VISAnnotations, positions: Sequence[int]) -> None:
+        self.annotations = annotations
+        self.positions = positions
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, index: int) -> VideoItem:
+        video = self.annotations[self.positions[index]]
+        return VideoItem(
+            video.id, video.name, VideoFrames([self.annotations.image_root / name for name in video.file_names])
+        )

@@ -1,0 +1,141 @@
+"""Tube AP and AR of YouTube-VIS (Yang et al. 2019) on stock pycocotools."""
+
+import contextlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as rle
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from compfeat.evaluation.results import ResultsError, validate_results
+
+METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+AREAS = ((0, 1e5**2), (0, 128**2), (128**2, 256**2), (256**2, 1e5**2))  # all, small, medium, large; pixels
+
+
+class TubeEvaluation:
+    """Matches results with ground truth once; holds all metrics of them.
+
+    Attributes:
+        metrics: the twelve numbers of ``METRICS``, fractions in [0, 1]; -1 where nothing counts.
+        per_class: AP by category name.
+
+    Args:
+        ground_truth: YouTube-VIS annotations, a path or loaded json. Segmentations may be RLE, compressed or not,
+            polygons or None.
+        results: entries ``{video_id, category_id, score, segmentations}``, a path or loaded json.
+
+    Raises:
+        ResultsError: the results do not fit the ground truth.
+    """
+
+    def __init__(self, ground_truth: str | Path | Mapping[str, Any], results: str | Path | Sequence[dict]) -> None:
+        truth, entries = _loaded(ground_truth), _loaded(results)
+        if problems := validate_results(entries, truth):
+            raise ResultsError(f"{problems[0]} ({len(problems)} problems in all)")
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+            self._evaluation = _TubeEval(truth, entries)
+            self._evaluation.evaluate()
+            self._evaluation.accumulate()
+            self._evaluation.summarize()
+        self.metrics = dict(zip(METRICS, map(float, self._evaluation.stats), strict=True))
+        self.per_class = self._per_class(truth)
+
+    def _per_class(self, truth: Mapping[str, Any]) -> dict[str, float]:
+        names = {category["id"]: category["name"] for category in truth["categories"]}
+        precision = self._evaluation.eval["precision"][:, :, :, 0, -1]  # thresholds x recalls x classes
+        return {
+            names[identity]: float(np.mean(values[values > -1])) if (values > -1).any() else -1.0
+            for identity, values in zip(self._evaluation.params.catIds, np.moveaxis(precision, 2, 0), strict=True)
+        }
+
+
+def evaluate(ground_truth: str | Path | Mapping[str, Any], results: str | Path | Sequence[dict]) -> dict[str, float]:
+    """The twelve numbers of ``METRICS``, equal to the YouTube-VIS reference evaluator's; see ``TubeEvaluation``."""
+    return TubeEvaluation(ground_truth, results).metrics
+
+
+class _TubeEval(COCOeval):
+    """COCO's evaluation with a video for an image and a tube for a mask."""
+
+    def __init__(self, truth: Mapping[str, Any], results: Sequence[dict]) -> None:
+        sizes = {video["id"]: (video["height"], video["width"]) for video in truth["videos"]}
+        images = [{"id": video["id"]} for video in truth["videos"]]
+        super().__init__(
+            _index(images, truth["categories"], truth["annotations"], sizes),
+            _index(images, truth["categories"], results, sizes),
+            iouType="bbox",  # "segm" would look for masks; the overlap is computed below in either case
+        )
+        self.params.areaRng = [list(area) for area in AREAS]
+
+    def computeIoU(self, imgId: int, catId: int) -> Any:
+        """Intersection over union of every detected with every true tube, summed exactly over frames."""
+        truths = self._gts[imgId, catId]
+        found = self._dts[imgId, catId]
+        if not truths and not found:
+            return []
+        order = np.argsort([-entry["score"] for entry in found], kind="mergesort")
+        found = [found[i] for i in order[: self.params.maxDets[-1]]]
+        if not truths or not found:
+            return np.zeros((len(found), len(truths)))
+        intersection = np.zeros((len(found), len(truths)))
+        area = np.zeros((len(found), len(truths)))
+        for frame in range(max(len(entry["tube"]) for entry in (*truths, *found))):
+            rows, masks = _visible(found, frame)
+            columns, true_masks = _visible(truths, frame)
+            if masks:
+                area[rows] += rle.area(masks)[:, None].astype(float)
+            if true_masks:
+                area[:, columns] += rle.area(true_masks).astype(float)
+            if masks and true_masks:
+                # pycocotools gives i / (a + b - i) of whole numbers: i comes back exactly.
+                ratio = rle.iou(masks, true_masks, [0] * len(true_masks))
+                both = rle.area(masks)[:, None].astype(float) + rle.area(true_masks).astype(float)
+                intersection[np.ix_(rows, columns)] += np.round(ratio * both / (1 + ratio))
+        union = area - intersection
+        return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+
+
+def _visible(entries: Sequence[dict], frame: int) -> tuple[list[int], list[dict]]:
+    rows = [i for i, entry in enumerate(entries) if frame < len(entry["tube"]) and entry["tube"][frame]]
+    return rows, [entries[i]["tube"][frame] for i in rows]
+
+
+def _index(images: list, categories: list, entries: Sequence[dict], sizes: Mapping[int, tuple[int, int]]) -> COCO:
+    index = COCO()
+    index.dataset = {"images": images, "categories": categories, "annotations": []}
+    for number, entry in enumerate(entries, start=1):
+        tube = [_compressed(segmentation, *sizes[entry["video_id"]]) for segmentation in entry["segmentations"]]
+        areas = [area for area in (float(rle.area(mask)) for mask in tube if mask) if area]
+        index.dataset["annotations"].append(
+            {
+                "id": number,
+                "image_id": entry["video_id"],
+                "category_id": entry["category_id"],
+                "iscrowd": entry.get("iscrowd", 0),
+                "score": entry.get("score"),
+                "area": float(np.mean(areas)) if areas else 0.0,
+                "tube": tube,
+            }
+        )
+    index.createIndex()
+    return index
+
+
+def _compressed(segmentation: Any, height: int, width: int) -> dict | None:
+    if not segmentation:
+        return None
+    if isinstance(segmentation, list):
+        return rle.merge(rle.frPyObjects(segmentation, height, width))
+    if isinstance(segmentation["counts"], list):
+        return rle.frPyObjects(segmentation, height, width)
+    return segmentation
+
+
+def _loaded(source: Any) -> Any:
+    return json.loads(Path(source).read_bytes()) if isinstance(source, str | Path) else source

@@ -1,0 +1,1 @@
+"""From frames to tubes: what is known of a video while it is read, and what may be loaded to read it."""

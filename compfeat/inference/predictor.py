@@ -1,0 +1,216 @@
+"""From frames to tubes: the only inference loop there is; validation, the scripts and streams all run through it."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import torch
+from pycocotools import mask as rle
+from torch import Tensor
+from torchvision.models.detection.roi_heads import paste_masks_in_image
+
+from compfeat.data.clips.sampler import uniform_frames
+from compfeat.data.clips.transforms import resize_image
+from compfeat.inference.support import SupportBank
+from compfeat.inference.tracker import OnlineTracker
+from compfeat.models.detector import CompFeat, Frames, Memory
+from compfeat.structures import Category, Detections, Tube, pad_and_stack
+
+
+class CheckpointError(ValueError):
+    """The file is not a checkpoint of this project."""
+
+
+class VideoPredictor:
+    """Finds the objects of a video: detection batched over frames, association one frame after the other.
+
+    Args:
+        detector: the network; it stays where it is, and frames follow it to its device.
+        tracker: gives detections their identities.
+        categories: the classes, in the order of their labels; as ``Category`` or as mappings ``{"id", "name"}``.
+        support: holds the features of the support frames, for a network that uses them.
+        size: (width, height) into which frames are fitted, keeping their ratio.
+        batch_size: frames detected at once; None is 8 on a GPU and 2 on a CPU, where allocating the feature maps of
+            more costs more than it saves.
+    """
+
+    def __init__(
+        self,
+        detector: CompFeat,
+        tracker: OnlineTracker,
+        categories: Sequence[Category | Mapping[str, Any]],
+        support: SupportBank,
+        size: tuple[int, int] = (640, 360),
+        batch_size: int | None = None,
+    ) -> None:
+        self.detector = detector
+        self.tracker = tracker
+        self.categories = [c if isinstance(c, Category) else Category(**c) for c in categories]
+        self.size = (size[0], size[1])
+        self.support = support
+        self.batch_size = batch_size
+        self.reset()
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, device: str | torch.device = "cpu", **changes: Any) -> "VideoPredictor":
+        """Rebuilds the predictor a training run was validated with, weights loaded, in evaluation mode.
+
+        Args:
+            path: a checkpoint written by ``train.py``.
+            device: where the network runs.
+            changes: other arguments for the constructor, for instance ``tracker=OnlineTracker(Cues())``.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            CheckpointError: the file is no checkpoint of this project.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no checkpoint at {path}; ckpt=PATH names one, train.py writes them")
+        try:
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            recipe, state = checkpoint["predictor"], checkpoint["state_dict"]
+        except Exception as error:
+            raise CheckpointError(f"{path} is not a checkpoint written by train.py ({type(error).__name__})") from error
+        predictor: VideoPredictor = hydra.utils.instantiate({**recipe, **changes}, _convert_="all")
+        prefix = "detector."
+        predictor.detector.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
+        predictor.detector.to(device).eval()
+        return predictor
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the classes, in the order of their labels."""
+        return [category.name for category in self.categories]
+
+    def predict(self, frames: Iterable[np.ndarray], progress: Callable[[int], Any] | None = None) -> list[Tube]:
+        """The objects of one video, by descending score.
+
+        Args:
+            frames: uint8 RGB ``[H, W, 3]`` of one size, decoded as they are asked for. A sequence, or anything that
+                starts anew with every ``iter()``, lends support frames from its whole length; an iterator only from
+                what was read before. Masks are kept as RLE, so memory does not grow with resolution x length.
+            progress: called after each batch with the number of its frames.
+        """
+        self.reset()
+        self._look_ahead(frames)
+        tubes: dict[int, Tube] = {}
+        for batch in self._batches(frames):
+            for seen in self._advance(batch):
+                for now in seen:
+                    tubes.setdefault(now.track_id, Tube(now.track_id)).extend(now)
+            if progress is not None:
+                progress(len(batch))
+        return sorted(tubes.values(), key=lambda tube: tube.score, reverse=True)
+
+    def step(self, frame: np.ndarray) -> list[Tube]:
+        """The objects of the next frame of a stream, each a ``Tube`` of this frame; ``reset`` starts a new stream."""
+        return self._advance([frame])[0]
+
+    def reset(self) -> None:
+        """Forgets the video seen so far."""
+        self.tracker.reset()
+        self.support.reset()
+        self._memory = Memory()
+        self._causal = self.detector.uses_support
+        self._ahead: dict[int, Frames] = {}  # the support frames that are yet to come, by index
+        self._next_frame = 0
+
+    def _batches(self, frames: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        size = self.batch_size or (2 if self.detector.mean.device.type == "cpu" else 8)
+        source = iter(frames)
+        while batch := list(islice(source, size)):
+            yield batch
+
+    @torch.inference_mode()
+    def _look_ahead(self, frames: Iterable[np.ndarray]) -> None:
+        if not (self._causal and self.support.look_ahead) or isinstance(frames, Iterator):
+            return
+        length = len(frames) if isinstance(frames, Sequence) else sum(1 for _ in frames)  # a container may be wrong
+        if wanted := uniform_frames(length, self.support.frames):
+            chosen = sorted(set(wanted))
+            seen = [self._extract(batch).split() for batch in self._batches(_take(frames, chosen))]
+            self._ahead = dict(zip(chosen, chain.from_iterable(seen), strict=True))
+            self.support.fill(Frames.join([self._ahead[index] for index in wanted]).maps)
+            self._memory = self.detector.remember(self.support.maps)
+            self._causal = False
+
+    @torch.inference_mode()
+    def _advance(self, frames: Sequence[np.ndarray]) -> list[list[Tube]]:
+        seen = self._extract_next(frames)
+        if self._causal:  # frame by frame, so that a stream and a video give the same
+            found = [self._detect_causally(frame) for frame in seen.split()]
+        else:
+            found = self.detector.detect(seen, self._memory)
+        return [
+            self._associate(detections, frame.shape[:2], size)
+            for detections, frame, size in zip(found, frames, seen.image_sizes, strict=True)
+        ]
+
+    def _detect_causally(self, frame: Frames) -> Detections:
+        """A frame is looked at with those before it; the first has only itself."""
+        first = len(self.support) == 0
+        if first:
+            self._put_in_bank(frame)
+        (found,) = self.detector.detect(frame, self._memory)
+        if not first:
+            self._put_in_bank(frame)
+        return found
+
+    def _put_in_bank(self, frame: Frames) -> None:
+        if self.support.observe({level: x[0] for level, x in frame.maps.items()}):
+            self._memory = self.detector.remember(self.support.maps)
+
+    def _extract_next(self, frames: Sequence[np.ndarray]) -> Frames:
+        """The next frames; those that were looked at before are not computed again."""
+        known = [self._ahead.pop(self._next_frame + i, None) for i in range(len(frames))]
+        if not any(known):
+            return self._extract(frames)
+        new = [frame for frame, before in zip(frames, known, strict=True) if before is None]
+        rest = iter(self._extract(new).split() if new else ())
+        return Frames.join([before or next(rest) for before in known])
+
+    def _extract(self, frames: Sequence[np.ndarray]) -> Frames:
+        resized = [torch.from_numpy(resize_image(frame, self.size)).permute(2, 0, 1) for frame in frames]
+        sizes = [(image.shape[1], image.shape[2]) for image in resized]
+        return self.detector.extract(pad_and_stack(resized).to(self.detector.mean.device), sizes)
+
+    def _associate(self, detections: Detections, original: tuple[int, int], resized: tuple[int, int]) -> list[Tube]:
+        memory = self.tracker.memory
+        if memory is None:
+            scores = detections.scores.new_zeros(len(detections), 1)
+        else:
+            scores = self.detector.match(detections, memory)
+        identities = self.tracker.update(detections, scores)
+
+        boxes = detections.boxes.float().cpu() * _scale(resized, original)
+        masks = _paste(detections.masks.float().cpu(), boxes, original)
+        index = self._next_frame
+        self._next_frame += 1
+        rows = zip(identities, boxes, masks, detections.scores, detections.labels, strict=True)
+        return [
+            Tube(identity, [index], [tuple(box.tolist())], [rle.encode(mask)], [score.item()], [int(label)])
+            for identity, box, mask, score, label in rows
+            if identity is not None
+        ]
+
+
+def _take(frames: Iterable[np.ndarray], indices: Sequence[int]) -> list[np.ndarray]:
+    if isinstance(frames, Sequence):
+        return [frames[i] for i in indices]
+    return [frame for i, frame in enumerate(frames) if i in indices]
+
+
+def _scale(resized: tuple[int, int], original: tuple[int, int]) -> Tensor:
+    x, y = original[1] / resized[1], original[0] / resized[0]
+    return torch.tensor([x, y, x, y])
+
+
+def _paste(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> list[np.ndarray]:
+    """Mask probabilities ``[N, 1, m, m]`` inside boxes ``[N, 4]`` -> N binary masks, uint8, column-major for RLE."""
+    pasted = paste_masks_in_image(masks, boxes, size)[:, 0] > 0.5
+    return [np.asfortranarray(mask.numpy().astype(np.uint8)) for mask in pasted]

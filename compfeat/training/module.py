@@ -1,0 +1,131 @@
+"""The training of the network as a LightningModule: sums and logs the losses, validates through VideoPredictor."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from compfeat.evaluation import evaluate
+from compfeat.evaluation.results import to_results
+from compfeat.inference.predictor import VideoPredictor
+from compfeat.structures import ClipBatch
+
+
+class NonFiniteLoss(ArithmeticError):
+    """A loss became infinite or NaN; the message names the step, the losses and the clips."""
+
+
+class VISModule(pl.LightningModule):
+    """Trains a detector on clips and measures its tube AP on videos.
+
+    Args:
+        predictor: holds the network that is trained, and validates it.
+        recipe: the config from which ``hydra.utils.instantiate`` rebuilds ``predictor``; kept in every checkpoint.
+        optimizer: makes the optimizer from parameters; its learning rate belongs to ``reference_batch`` clips.
+        scheduler: makes a per-step scheduler from the optimizer and ``steps_per_epoch``.
+        batch_size: clips per device and step.
+        reference_batch: total batch the learning rate is stated for; for other totals it is scaled linearly.
+        seed: of the sampling of anchors and RoIs.
+        loss_weights: weight by loss name; 1 where a loss is not named.
+        ground_truth: annotations of the validation videos in the YouTube-VIS layout; None to train without AP.
+    """
+
+    def __init__(
+        self,
+        predictor: VideoPredictor,
+        recipe: Mapping[str, Any],
+        optimizer: Callable[..., Optimizer],
+        scheduler: Callable[..., LambdaLR],
+        batch_size: int,
+        reference_batch: int,
+        seed: int = 0,
+        loss_weights: Mapping[str, float] | None = None,
+        ground_truth: dict | None = None,
+    ) -> None:
+        super().__init__()
+        self.predictor = predictor
+        self.detector = predictor.detector
+        self.recipe = dict(recipe)
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.batch_size = batch_size
+        self.reference_batch = reference_batch
+        self.seed = seed
+        self.loss_weights = dict(loss_weights or {})
+        self.ground_truth = ground_truth
+        self._results: list[dict] = []
+        self._step_began = math.nan
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        # Videos are decoded lazily and stay where they are; the predictor moves their frames.
+        return batch.to(device, non_blocking=True) if isinstance(batch, ClipBatch) else batch
+
+    def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
+        self._step_began = perf_counter()
+        # torchvision samples from the global stream; seeded by step, a resumed run draws what a whole one would.
+        torch.manual_seed(hash((self.seed, self.trainer.global_step, batch_idx, self.trainer.global_rank)))
+
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
+        outputs = self.detector(batch)
+        losses = {name: value for name, value in outputs.items() if name.startswith("loss_")}
+        self._require_finite(losses, batch)
+        total = torch.stack([self.loss_weights.get(name, 1.0) * value for name, value in losses.items()]).sum()
+        log = partial(self.log, batch_size=len(batch))
+        for name, value in losses.items():
+            log(f"train/{name}", value)
+        log("train/loss", total, prog_bar=True)
+        if outputs["match_accuracy"].isfinite():
+            log("train/match_accuracy", outputs["match_accuracy"])
+        return total
+
+    def on_train_batch_end(self, outputs: Any, batch: ClipBatch, batch_idx: int) -> None:
+        frames = len(batch) * (2 + batch.support.shape[1]) * self.trainer.world_size
+        self.log("train/frames_per_second", frames / (perf_counter() - self._step_began), batch_size=len(batch))
+
+    def _require_finite(self, losses: Mapping[str, Tensor], batch: ClipBatch) -> None:
+        if bool(torch.stack([value.detach() for value in losses.values()]).isfinite().all()):
+            return
+        bad = ", ".join(f"{name}={value.item()}" for name, value in losses.items() if not value.isfinite())
+        raise NonFiniteLoss(
+            f"step {self.global_step}: {bad} on clips {', '.join(batch.names)}; a lower optimizer.lr usually helps"
+        )
+
+    def on_validation_epoch_start(self) -> None:
+        self._results = []
+
+    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        tubes = self.predictor.predict(batch.frames)
+        ids = [category.id for category in self.predictor.categories]
+        self._results += to_results(batch.id, len(batch.frames), tubes, ids)
+        return {"tubes": tubes}
+
+    def on_validation_epoch_end(self) -> None:
+        if self.ground_truth is None or self.trainer.sanity_checking:
+            return
+        results = self._results
+        if self.trainer.world_size > 1:
+            shares: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(shares, results)
+            results = [entry for share in shares for entry in share]
+        for name, value in evaluate(self.ground_truth, results).items():
+            self.log(f"val/{name}", value, prog_bar=name == "AP", rank_zero_only=False, sync_dist=False)
+
+    def configure_optimizers(self) -> Any:
+        total = self.batch_size * self.trainer.world_size * self.trainer.accumulate_grad_batches
+        optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
+        for group in optimizer.param_groups:
+            group["lr"] *= total / self.reference_batch
+        steps = self.trainer.estimated_stepping_batches
+        epochs = self.trainer.max_epochs if self.trainer.max_epochs and self.trainer.max_epochs > 0 else 1
+        scheduler = self.make_scheduler(optimizer, steps_per_epoch=max(1, int(steps) // epochs))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["predictor"] = self.recipe

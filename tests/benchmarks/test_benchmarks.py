@@ -1,0 +1,32 @@
+"""That every benchmark runs and says what the README quotes; what it measures is for a quiet machine."""
+
+import json
+
+import pytest
+from shell import command
+
+SMALL = ["backbone=tiny", "data.size=[96,64]"]
+FEW = ["scale.videos=4", "scale.objects=6", "scale.frames=4", "scale.pictures=2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "figures"),
+    [
+        ("inference", [*SMALL, "frames=3", "rounds=1"], {"ratio", "compfeat_seconds_per_frame", "peak_memory_gib"}),
+        ("data", [*FEW, "repeats=1", "clips=4"], {"open_first_s", "clips_per_s", "worker_mb", "mask_iou_least"}),
+        ("evaluation", [*FEW, "rounds=1"], {"seconds", "results_per_second", "peak_memory_gib"}),
+        ("training", [*SMALL, "clips=1", "steps=1"], {"seconds_per_step", "clips_per_second", "peak_memory_gib"}),
+    ],
+)
+def test_speed_is_measured(name, arguments, figures, cache_of_its_own, tmp_path):
+    said = command("scripts/benchmark.py", name, *arguments, f"hydra.run.dir={tmp_path}", cache=cache_of_its_own).stdout
+    measured = json.loads(said.splitlines()[-1])
+    assert all(measured[figure] > 0 for figure in figures)
+
+
+def test_attention_never_holds_the_similarities(cache_of_its_own, tmp_path):
+    size = ["height=32", "width=32", "channels=64", "support_frames=[8]", f"hydra.run.dir={tmp_path}"]
+    said = command("scripts/benchmark.py", "attention", *size, cache=cache_of_its_own).stdout
+    (used,) = json.loads(said.splitlines()[-1]).values()
+    similarities = 32 * 32 * 8 * 32 * 32 * 4 / 2**20
+    assert used["scaled_dot_product_mib"] < similarities / 2 < used["dense_mib"]

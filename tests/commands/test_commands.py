@@ -1,0 +1,205 @@
+"""The commands as a user runs them: what they print, write and exit with."""
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import open_dict
+from shell import command
+
+from compfeat.commands.launch import CONF
+
+SMALL = [
+    "backbone=tiny",
+    "data.generator.train_videos=8",
+    "data.generator.valid_videos=2",
+    "data.generator.length=4",
+    "data.batch_size=4",
+    "data.workers=0",
+    "callbacks.progress=null",
+]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def compose_config(name, *overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose(name, list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)  # for ${hydra:...}
+    return cfg
+
+
+def options(group):
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+GROUPS = [
+    (group, option)
+    for group in ("model", "backbone", "data", "callbacks", "logger", "trainer", "experiment", "debug")
+    for option in options(group)
+]
+
+
+@pytest.mark.parametrize(("group", "option"), GROUPS)
+def test_every_option_composes_and_builds(group, option, tmp_path):
+    cfg = compose_config("train", f"{group}={option}", f"hydra.runtime.output_dir={tmp_path}", "hydra.job.num=0")
+    with open_dict(cfg):
+        cfg.data.root = str(tmp_path)
+        if cfg.data.coco is not None:
+            cfg.data.coco.root = str(tmp_path)
+        cfg.model.detector.num_classes = 3
+        cfg.model.categories = [{"id": i, "name": str(i)} for i in range(1, 4)]
+        cfg.model.detector.backbone.frozen = False
+    if group in ("model", "backbone", "experiment"):
+        assert instantiate(cfg.model, _convert_="all").detector.roi_heads.box_predictor.cls_score.out_features == 4
+    if group in ("model", "backbone"):
+        return
+    if group == "trainer" and option in ("gpu", "ddp"):
+        assert cfg.trainer.accelerator == "gpu"  # cannot be built without one
+    elif group in ("callbacks", "logger"):
+        if option == "wandb":
+            assert cfg.logger.wandb._target_.endswith("WandbLogger") and "csv" in cfg.logger
+        else:
+            assert all(instantiate(entry) is not None for entry in cfg[group].values())
+    else:
+        for node in (cfg.data, cfg.trainer, cfg.module):
+            assert instantiate(node) is not None
+
+
+HALVES = (("temporal", "t"), ("spatial", "s"))
+ROWS = {  # frame temporal, frame spatial, object temporal, object spatial, correlation
+    "baseline": "-----",
+    "frame_temporal": "t----",
+    "frame_spatial": "-s---",
+    "frame_dual": "ts---",
+    "object_temporal": "--t--",
+    "object_spatial": "---s-",
+    "object_dual": "--ts-",
+    "both_dual": "tsts-",
+    "correlation": "----c",
+    "correlation_frame": "ts--c",
+    "correlation_object": "--tsc",
+    "compfeat": "tstsc",
+}
+
+
+@pytest.mark.parametrize(("row", "switches"), ROWS.items())
+def test_rows_of_the_papers_tables_switch_what_they_say(row, switches, tmp_path):
+    detector = compose_config("train", f"experiment={row}").model.detector
+    duals = (detector.frame_attention, detector.object_attention)
+    shown = "".join(letter if dual and dual[half] else "-" for dual in duals for half, letter in HALVES)
+    assert shown + ("c" if "Correlation" in detector.track_head._target_ else "-") == switches
+
+
+@pytest.mark.parametrize("table", options("sweep"))
+def test_every_sweep_is_made_of_rows_that_compose(table):
+    cfg = compose_config("train", f"sweep={table}")
+    assert cfg.hydra.mode.name == "MULTIRUN"
+    for key, values in cfg.hydra.sweeper.params.items():
+        for value in values.split(","):
+            compose_config("train", f"{key}={value}")
+
+
+@pytest.mark.parametrize("option", options("support"))
+def test_every_support_policy_builds_for_inference(option):
+    cfg = compose_config("evaluate", f"support={option}", "support.frames=5", "ckpt=a")
+    bank = instantiate(cfg.support)
+    assert bank.frames == 5 and bank.look_ahead == (option == "uniform")
+
+
+@pytest.mark.parametrize("option", options("tracker"))
+def test_every_tracker_builds_for_inference(option):
+    cfg = compose_config("predict", f"tracker={option}", "ckpt=a", "video=b")
+    assert (instantiate(cfg.tracker).cues is None) == (option == "scores")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "train.py",
+        "scripts/evaluate.py",
+        "scripts/predict.py",
+        "scripts/check_data.py",
+        "scripts/report.py",
+        "scripts/benchmark.py data",
+    ],
+)
+def test_help_shows_how_to_call(script, cache):
+    shown = command(*script.split(), "--help", cache=cache).stdout
+    assert f"python {script}" in shown and "Keys" in shown
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "said"),
+    [
+        ("train.py", ["trainer.max_epoch=3"], "max_epoch"),
+        ("train.py", ["data=nowhere"], "nowhere"),
+        ("train.py", ["data=ytvis"], "add data.root=PATH"),
+        ("train.py", ["data=ytvis_coco", "data.root=missing/folder"], "add data.coco.root=PATH"),
+        ("train.py", ["data=ytvis", "data.root=missing/folder"], "missing/folder"),
+        ("train.py", ["weights=missing.pth", *SMALL], "missing.pth"),
+        ("scripts/evaluate.py", [], "add ckpt=PATH"),
+        ("scripts/evaluate.py", ["ckpt=missing.ckpt"], "missing.ckpt"),
+        ("scripts/predict.py", ["ckpt=missing.ckpt", "video=a.mp4"], "missing.ckpt"),
+        ("scripts/check_data.py", ["data=ytvis", "data.root=missing/folder"], "missing/folder"),
+        ("scripts/benchmark.py", ["speed"], "no benchmark 'speed'"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_code_2(script, arguments, said, cache, tmp_path):
+    error = command(script, *arguments, f"hydra.run.dir={tmp_path}", cache=cache, code=2).stderr
+    lines = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and said in lines[0], error
+
+
+@pytest.mark.parametrize("model", options("model"))
+def test_one_real_step_of_everything(model, cache, tmp_path):
+    command("train.py", f"model={model}", "debug=smoke", f"hydra.run.dir={tmp_path}", cache=cache)
+
+
+def losses(folder):
+    rows = list(csv.DictReader((Path(folder) / "metrics.csv").open()))
+    return {int(row["step"]): row["train/loss"] for row in rows if row.get("train/loss")}
+
+
+def test_train_resume_evaluate_predict(cache, tmp_path):
+    common = [*SMALL, "trainer.log_every_n_steps=1"]
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    command("train.py", *common, "trainer.max_epochs=2", f"hydra.run.dir={whole}", cache=cache)
+    # Interrupted after the first epoch of two, then resumed: the same losses to the last digit.
+    command("train.py", *common, "trainer.max_epochs=2", "+trainer.max_steps=2", f"hydra.run.dir={part}", cache=cache)
+    resumed = tmp_path / "resumed"
+    command(
+        "train.py",
+        *common,
+        "trainer.max_epochs=2",
+        f"resume={part / 'checkpoints' / 'last.ckpt'}",
+        f"hydra.run.dir={resumed}",
+        cache=cache,
+    )
+    assert losses(part) | losses(resumed) == losses(whole)
+    assert len(losses(whole)) == 4
+
+    last = torch.load(whole / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == 1  # whether its AP was the best or not
+    ckpt = f"ckpt={whole / 'checkpoints' / 'best.ckpt'}"
+    assert (whole / "overlays" / "epoch=01.png").is_file()
+    data = [argument for argument in SMALL if argument.startswith("data.")]
+    shown = command("scripts/evaluate.py", ckpt, *data, f"output={tmp_path / 'out'}", cache=cache).stdout
+    assert "AP50" in shown and "AR10" in shown and "AP by class" in shown
+    assert isinstance(json.loads((tmp_path / "out" / "results.json").read_text()), list)
+    assert (tmp_path / "out" / "results.zip").is_file()
+    assert 0 <= json.loads((tmp_path / "out" / "metrics.json").read_text())["AP"] <= 1
+
+    video = next(cache.glob("shapes-*/valid/JPEGImages/*"))
+    command("scripts/predict.py", ckpt, f"video={video}", f"output={tmp_path / 'video'}", "score=0", cache=cache)
+    capture = cv2.VideoCapture(str(tmp_path / "video" / "overlay.mp4"))
+    assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == len(list(video.iterdir()))

@@ -1,0 +1,175 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from generated import HEIGHT, WIDTH, box_mask, write_data_set
+
+from compfeat.data.annotations.reader import VISAnnotations
+from compfeat.data.clips.sampler import ClipSampler, uniform_frames
+from compfeat.data.clips.transforms import ClipFlip, fit, frame_target, resize_image
+from compfeat.data.clips.ytvis import YTVISClips
+from compfeat.data.datamodule import EpochSampler, VISDataModule
+from compfeat.data.errors import AnnotationError
+
+
+@pytest.mark.parametrize("mode", ["random", "uniform"])
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 20])
+def test_clips_have_distinct_frames_while_there_are_enough(mode, length):
+    sampler = ClipSampler(2, mode)
+    rng = np.random.default_rng(0)
+    annotated = [0, length - 1] if length > 1 else [0]
+    for _ in range(50):
+        clip = sampler.sample(length, annotated, rng)
+        assert clip.current in annotated and len(clip.support) == 2
+        assert all(0 <= frame < length for frame in (*clip.support, clip.reference))
+        assert (clip.reference != clip.current) == (length > 1)
+        if mode == "random" and length >= 4:
+            assert len({clip.current, clip.reference, *clip.support}) == 4
+    assert {sampler.sample(length, annotated, rng).current for _ in range(50)} == set(annotated)
+
+
+def test_uniform_frames_are_the_middles_of_equal_parts():
+    assert uniform_frames(20, 4) == [2, 7, 12, 17]
+    assert uniform_frames(1, 3) == [0, 0, 0]
+    with pytest.raises(ValueError, match="mode"):
+        ClipSampler(2, "nearest")
+    with pytest.raises(ValueError, match="support_frames"):
+        ClipSampler(-1)
+
+
+def test_frames_are_fitted_keeping_their_ratio():
+    assert fit(480, 854, (640, 360)) == (360, 640)
+    assert fit(720, 1280, (640, 360)) == (360, 640)
+    assert fit(1280, 720, (640, 360)) == (360, 202)
+    assert resize_image(np.zeros((100, 50, 3), np.uint8), (20, 20)).shape == (20, 10, 3)
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_a_clip_is_flipped_as_a_whole(probability):
+    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    mask = box_mask(4, 5, 8, 6)
+    none = np.zeros((0, HEIGHT, WIDTH), np.uint8)
+    images, masks = ClipFlip(probability)([image] * 3, [mask[None], none], np.random.default_rng(0))
+    step = -1 if probability else 1
+    assert len(images) == 3 and all((flipped == image[:, ::step]).all() for flipped in images)
+    assert (masks[0] == mask[None, :, ::step]).all() and masks[1].shape == none.shape
+
+
+def test_targets_take_boxes_from_masks_and_drop_what_is_not_visible():
+    masks = np.stack([box_mask(4, 5, 8, 6), box_mask(0, 0, 0, 0), box_mask(30, 2, 1, 1)])
+    target = frame_target(masks, [1, 2, 3], [7, 8, 9])
+    assert target["boxes"].tolist() == [[4, 5, 12, 11], [30, 2, 31, 3]]
+    assert target["labels"].tolist() == [1, 3] and target["track_ids"].tolist() == [7, 9]
+    assert target["masks"].shape == (2, HEIGHT, WIDTH)
+    none = frame_target(np.zeros((0, HEIGHT, WIDTH), np.uint8), [], [])
+    assert none["boxes"].shape == (0, 4) and none["masks"].shape == (0, HEIGHT, WIDTH)
+    assert none["labels"].dtype == torch.int64 and none["boxes"].dtype == torch.float32
+
+
+def clips(root, seed=0, flip=0.5, size=(WIDTH, HEIGHT)):
+    annotations = VISAnnotations.load(root, "train")
+    return YTVISClips(annotations, range(len(annotations)), ClipSampler(2), size, ClipFlip(flip), seed)
+
+
+def test_a_clip_shows_the_frames_and_objects_of_its_video(tmp_path):
+    dataset = clips(write_data_set(tmp_path), flip=0.0)
+    assert len(dataset) == 3
+    clip = dataset[0, 0]
+    frame = int(clip.name.split("/")[1])
+    assert clip.current[:, 0, 0].tolist() == [40 * frame] * 3
+    assert clip.current[:, 6, 10].tolist() == [250, 20, 10]  # RGB
+    assert clip.target["boxes"].tolist() == [[4 + frame, 5, 12 + frame, 11]]
+    assert clip.target["track_ids"].tolist() == clip.reference_target["track_ids"].tolist() == [10]  # no crowd
+    grey = {int(image[0, 0, 0]) // 40 for image in (clip.current, clip.reference, *clip.support)}
+    assert grey == {0, 1, 2, 3}
+    assert dataset[0, 1].support.shape == (2, 3, HEIGHT, WIDTH)  # a video of one frame
+
+
+def test_a_clip_is_scaled_with_its_masks(tmp_path):
+    clip = clips(write_data_set(tmp_path), flip=0.0, size=(WIDTH // 2, HEIGHT))[0, 1]
+    assert clip.current.shape == (3, HEIGHT // 2, WIDTH // 2)
+    assert clip.target["masks"].shape == (1, HEIGHT // 2, WIDTH // 2)
+    assert clip.target["boxes"].tolist() == [[2, 2, 6, 5]]
+
+
+def test_broken_frames_and_masks_are_named(tmp_path):
+    dataset = clips(write_data_set(tmp_path))
+    frame = tmp_path / "train" / "JPEGImages" / "v2" / "0.png"
+    frame.write_bytes(b"")
+    with pytest.raises(AnnotationError, match="v2/0.png: it is broken"):
+        dataset[0, 1]
+    cv2.imwrite(str(frame), np.zeros((WIDTH, HEIGHT, 3), np.uint8))
+    with pytest.raises(AnnotationError, match="v2/0.png has 20 x 40 pixels, but its annotations are of 40 x 20"):
+        dataset[0, 1]
+
+    def shorten(content):
+        content["annotations"][2]["segmentations"] = [{"size": [HEIGHT, WIDTH], "counts": [10, 10]}]
+
+    dataset = clips(write_data_set(tmp_path, change=shorten))
+    with pytest.raises(AnnotationError, match="annotation 20, frame 0: the runs of a mask fill 20 pixels of 20 x 40"):
+        dataset[0, 1]
+
+
+def test_frames_and_videos_that_are_not_on_disk_are_left_out(tmp_path, caplog):
+    root = write_data_set(tmp_path)
+    images = root / "train" / "JPEGImages"
+    for name in ("v1/0.png", "v1/2.png", "v2/0.png"):
+        (images / name).unlink()
+    data = VISDataModule(str(root), val_split="train", size=(WIDTH, HEIGHT), flip=0.0, workers=0)
+    data.setup()
+    assert "3 of 7 training frames, in 2 videos, are not on disk" in caplog.text
+    assert "2 of 3 validation videos lack frames on disk and are left out" in caplog.text
+    assert [video.id for video in data.val_dataloader()] == [3]
+    assert [video["id"] for video in data.ground_truth["videos"]] == [3]
+    dataset = data.train_clips()
+    assert len(dataset) == 2  # the second video has no frame
+    for epoch in range(10):
+        clip = dataset[epoch, 0]
+        grey = {int(image[0, 0, 0]) // 40 for image in (clip.current, clip.reference, *clip.support)}
+        assert grey == {1, 3} and clip.name in ("v1/1", "v1/3")
+
+
+def batches(root, workers, epoch=0, seed=0):
+    data = VISDataModule(str(root), val_split="train", size=(WIDTH, HEIGHT), batch_size=2, workers=workers, seed=seed)
+    data.setup()
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(epoch)
+    return [(batch.names, batch.current.sum().item()) for batch in loader]
+
+
+def test_what_is_drawn_depends_on_seed_and_epoch_but_not_on_workers(tmp_path):
+    root = write_data_set(tmp_path, lengths=(4,) * 6)
+    first = batches(root, workers=0)
+    assert len(first) == 3 and batches(root, workers=2) == first == batches(root, workers=0)
+    assert batches(root, workers=0, epoch=1) != first != batches(root, workers=0, seed=1)
+    assert batches(root, workers=2, epoch=1) == batches(root, workers=0, epoch=1)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_ranks_share_the_clips_of_an_epoch_without_overlap(ranks):
+    shares = [list(EpochSampler(10, 0, rank, ranks)) for rank in range(ranks)]
+    assert {len(share) for share in shares} == {10 // ranks}
+    drawn = [index for share in shares for _, index in share]
+    assert len(set(drawn)) == len(drawn) == 10 // ranks * ranks
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_each_video_is_evaluated_once_by_one_rank(tmp_path, monkeypatch, ranks):
+    root = write_data_set(tmp_path, lengths=(1,) * 5)
+    seen = []
+    for rank in range(ranks):
+        data = VISDataModule(str(root), val_split="train", workers=0)
+        data.setup()
+        monkeypatch.setattr(data, "_rank", lambda rank=rank: (rank, ranks))
+        seen += [video.id for video in data.val_dataloader()]
+    assert sorted(seen) == [1, 2, 3, 4, 5]
+
+
+def test_only_videos_keeps_the_first_of_clips_videos_and_ground_truth(tmp_path):
+    data = VISDataModule(str(write_data_set(tmp_path)), val_split="train", workers=0, only_videos=2)
+    data.setup()
+    assert [video.id for video in data.val_dataloader()] == [1, 2]
+    assert {entry["video_id"] for entry in data.ground_truth["annotations"]} == {1, 2}
+    assert len(data.train_dataloader().dataset) == 2
+    first = next(iter(data.val_dataloader()))
+    assert len(first.frames) == 4 and first.frames[2].shape == (HEIGHT, WIDTH, 3) and first.frames[2][0, 0, 0] == 80

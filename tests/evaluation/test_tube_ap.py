@@ -1,0 +1,206 @@
+import copy
+import gzip
+import json
+import random
+import zipfile
+
+import numpy as np
+import pytest
+from pycocotools import mask as rle
+
+from compfeat.evaluation.results import ResultsError, to_results, validate_results, write_results, zip_results
+from compfeat.evaluation.tube_ap import METRICS, TubeEvaluation, evaluate
+from compfeat.structures import Tube
+
+HEIGHT, WIDTH, FRAMES = 40, 60, 3
+
+
+def encode(mask):
+    encoded = rle.encode(np.asfortranarray(mask))
+    return {"size": encoded["size"], "counts": encoded["counts"].decode()}
+
+
+def tube(x, y, side=12, frames=FRAMES, step=3):
+    masks = []
+    for frame in range(frames):
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        mask[y : y + side, x + step * frame : x + step * frame + side] = 1
+        masks.append(mask)
+    return masks
+
+
+def annotation(number, masks, video=1, category=5, **more):
+    segmentations = [None if mask is None else encode(mask) for mask in masks]
+    entry = {"id": number, "video_id": video, "category_id": category, "segmentations": segmentations}
+    return {**entry, "iscrowd": 0, **more}
+
+
+def result(masks, score=0.9, video=1, category=5):
+    segmentations = [None if mask is None else encode(mask) for mask in masks]
+    return {"video_id": video, "category_id": category, "score": score, "segmentations": segmentations}
+
+
+def truth(*annotations, videos=1):
+    return {
+        "videos": [
+            {"id": i + 1, "height": HEIGHT, "width": WIDTH, "file_names": [f"{i}/{f}.jpg" for f in range(FRAMES)]}
+            for i in range(videos)
+        ],
+        "categories": [{"id": 5, "name": "cat"}, {"id": 9, "name": "dog"}],
+        "annotations": list(annotations),
+    }
+
+
+@pytest.fixture
+def example(shared_data):
+    with gzip.open(shared_data / "eval_example.json.gz") as file:
+        return json.load(file)
+
+
+def test_equals_the_reference_evaluator_to_the_last_bit(example):
+    assert list(evaluate(example["gt"], example["dt"]).values()) == example["stats"]
+
+
+def test_paths_and_loaded_json_are_the_same(example, tmp_path):
+    (tmp_path / "gt.json").write_text(json.dumps(example["gt"]))
+    write_results(example["dt"], tmp_path / "results.json")
+    assert list(evaluate(tmp_path / "gt.json", tmp_path / "results.json").values()) == example["stats"]
+
+
+def test_order_of_annotations_and_videos_does_not_matter(example):
+    shuffled = copy.deepcopy(example["gt"])
+    random.Random(3).shuffle(shuffled["annotations"])
+    random.Random(4).shuffle(shuffled["videos"])
+    assert list(evaluate(shuffled, example["dt"]).values()) == example["stats"]
+
+
+def test_order_of_results_with_different_scores_does_not_matter(example):
+    results = [{**entry, "score": 1 / (i + 2)} for i, entry in enumerate(example["dt"])]
+    shuffled = random.Random(5).sample(results, len(results))
+    assert evaluate(example["gt"], shuffled) == evaluate(example["gt"], results)
+
+
+def test_showing_every_frame_twice_changes_nothing(example):
+    def twice(frames):
+        return [frame for frame in frames for _ in range(2)]
+
+    doubled, results = copy.deepcopy(example["gt"]), copy.deepcopy(example["dt"])
+    for video in doubled["videos"]:
+        video["file_names"] = twice(video["file_names"])
+    for entry in (*doubled["annotations"], *results):
+        entry["segmentations"] = twice(entry["segmentations"])
+    assert list(evaluate(doubled, results).values()) == example["stats"]
+
+
+def test_splitting_a_video_between_its_objects_keeps_recall():
+    first, second = tube(2, 2), tube(40, 20, step=0)
+    whole = truth(annotation(1, first), annotation(2, second))
+    split = truth(annotation(1, first), annotation(2, second, video=2), videos=2)
+    found = [result(first, 0.9), result(second, 0.8)]
+    apart = [found[0], {**found[1], "video_id": 2}]
+    assert evaluate(whole, found)["AR10"] == evaluate(split, apart)["AR10"] == 1.0
+    assert evaluate(whole, found)["AR1"] == 0.5 and evaluate(split, apart)["AR1"] == 1.0
+
+
+def test_perfect_and_empty_results():
+    gt = truth(annotation(1, tube(2, 2)), annotation(2, tube(20, 20), category=9))
+    perfect = evaluate(gt, [result(tube(2, 2)), result(tube(20, 20), category=9)])
+    assert list(perfect) == list(METRICS)
+    assert [perfect[name] for name in ("AP", "AP50", "AR1", "APs")] == pytest.approx([1.0] * 4)
+    assert perfect["APm"] == perfect["APl"] == -1.0  # nothing of that size
+    assert evaluate(gt, [])["AP"] == 0.0
+    assert set(evaluate(truth(), []).values()) == {-1.0}
+
+
+def test_overlap_is_that_of_the_tubes_not_of_the_frames():
+    # Right in one frame of three and absent in the others: IoU 1/3, below every threshold.
+    masks = tube(2, 2)
+    assert evaluate(truth(annotation(1, masks)), [result([masks[0], None, None])])["AP50"] == 0.0
+    # 2 of 3 frames: IoU 2/3 counts at 0.50 to 0.65, four of ten thresholds.
+    assert evaluate(truth(annotation(1, masks)), [result([*masks[:2], None])])["AP"] == pytest.approx(0.4)
+
+
+def test_intersection_over_union_against_dense_masks():
+    rng = np.random.default_rng(0)
+    masks = rng.random((4, FRAMES, HEIGHT, WIDTH)) < 0.4
+    masks[1, 2] = False
+    gt = truth(*(annotation(i + 1, m.astype(np.uint8)) for i, m in enumerate(masks[:2])))
+    evaluation = TubeEvaluation(gt, [result(m.astype(np.uint8), 0.5) for m in masks[2:]])
+    expected = [[(d & g).sum() / (d | g).sum() for g in masks[:2]] for d in masks[2:]]
+    np.testing.assert_array_equal(evaluation._evaluation.ious[1, 5], expected)
+
+
+def test_crowds_absorb_detections():
+    gt = truth(annotation(1, tube(2, 2)), annotation(2, tube(40, 20, step=0), iscrowd=1))
+    found = [result(tube(40, 20, step=0), 0.9), result(tube(2, 2), 0.5)]
+    assert evaluate(gt, found)["AP"] == pytest.approx(1.0)
+
+
+def test_only_the_best_hundred_tubes_of_a_video_and_class_count():
+    gt = truth(annotation(1, tube(2, 2)))
+    wrong = [result(tube(40, 20, step=0), 0.9)] * 100
+    assert evaluate(gt, [*wrong, result(tube(2, 2), 0.1)])["AR100"] == 0.0
+    assert evaluate(gt, [*wrong[:99], result(tube(2, 2), 0.1)])["AR100"] == 1.0
+
+
+def test_equal_scores_keep_the_order_of_the_file():
+    gt = truth(annotation(1, tube(2, 2)))
+    right, wrong = result(tube(2, 2), 0.5), result(tube(40, 20, step=0), 0.5)
+    assert evaluate(gt, [right, wrong])["AP"] == pytest.approx(1.0)
+    assert evaluate(gt, [wrong, right])["AP"] == pytest.approx(0.5)
+
+
+def test_every_form_of_segmentation_is_understood():
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[5:15, 10:30] = 1
+    column_major = mask.T.flatten()
+    edges = np.flatnonzero(np.diff(column_major)) + 1
+    counts = np.diff([0, *edges, mask.size]).tolist()
+    uncompressed = {"size": [HEIGHT, WIDTH], "counts": counts}
+    gt = truth(
+        {**annotation(1, [mask] * 3), "segmentations": [encode(mask), uncompressed, [[10, 5, 30, 5, 30, 15, 10, 15]]]}
+    )
+    assert evaluate(gt, [result([mask] * 3)])["AP"] == pytest.approx(1.0)
+
+
+def test_per_class_ap():
+    gt = truth(annotation(1, tube(2, 2)), annotation(2, tube(20, 20), category=9))
+    scores = TubeEvaluation(gt, [result(tube(2, 2))])
+    assert scores.per_class == pytest.approx({"cat": 1.0, "dog": 0.0})
+    assert scores.metrics["AP"] == pytest.approx(0.5)
+
+
+def test_what_is_wrong_with_results_is_named():
+    gt = truth(annotation(1, tube(2, 2)))
+    good = result(tube(2, 2))
+    bad = [
+        {**good, "video_id": 7},
+        {**good, "category_id": 1},
+        {**good, "score": float("nan")},
+        {**good, "segmentations": good["segmentations"][:2]},
+        {**good, "segmentations": [{"size": [1, 1], "counts": "0"}, None, None]},
+        {"video_id": 1},
+    ]
+    problems = validate_results([good, *bad], gt)
+    assert [p.split(":")[0] for p in problems] == [
+        f"results entry {i} (video {7 if i == 1 else 1})" for i in range(1, 7)
+    ]
+    for problem, said in zip(
+        problems, ["video", "category 1", "nan", "2 segmentations for 3", "size", "missing"], strict=True
+    ):
+        assert said in problem
+    with pytest.raises(ResultsError, match="unknown video"):
+        evaluate(gt, bad)
+    assert validate_results({"a": 1}, gt) == ["results must be a list of entries"]
+
+
+def test_tubes_become_results_and_a_zip(tmp_path):
+    mask = rle.encode(np.asfortranarray(tube(2, 2)[1]))
+    found = Tube(4, [1], [(0, 0, 1, 1)], [mask], [0.5], [2])
+    entries = to_results(1, FRAMES, [found], category_ids=[5, 9])
+    assert entries[0]["category_id"] == 9 and entries[0]["score"] == 0.5
+    assert [s is None for s in entries[0]["segmentations"]] == [True, False, True]
+    write_results(entries, tmp_path / "out" / "results.json")
+    assert list((tmp_path / "out").iterdir()) == [tmp_path / "out" / "results.json"]
+    with zipfile.ZipFile(zip_results(tmp_path / "out" / "results.json")) as archive:
+        assert json.loads(archive.read("results.json")) == entries

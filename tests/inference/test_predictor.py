@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+import torch
+from pycocotools import mask as rle
+
+from compfeat.inference.predictor import CheckpointError, VideoPredictor
+from compfeat.inference.support import SupportBank
+from compfeat.inference.tracker import OnlineTracker
+from compfeat.models.detector import Frames
+from compfeat.structures import Category, Detections
+
+
+class OneObject(torch.nn.Module):
+    """Finds one object in the left half of every frame, and remembers what it was given: frames are told by a pixel."""
+
+    def __init__(self, uses_support=False):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1))
+        self.uses_support = uses_support
+        self.extracted = []
+        self.seen = []
+
+    def extract(self, images, image_sizes):
+        self.extracted.append(images[:, 0, 0, 0].tolist())
+        return Frames(images, image_sizes, {"0": images[:, :1].float()})
+
+    def remember(self, support):
+        return support["0"][0, :, 0, 0, 0].tolist()
+
+    def detect(self, frames, memory):
+        self.seen.append((frames.images[:, 0, 0, 0].tolist(), memory))
+        return [
+            Detections(
+                boxes=torch.tensor([[0.0, 0.0, width / 2, float(height)]]),
+                scores=torch.tensor([0.75]),
+                labels=torch.tensor([2]),
+                masks=torch.ones(1, 1, 28, 28),
+                features=torch.ones(1, 2, 7, 7),
+                frame=torch.ones(2, 3, 4),
+            )
+            for height, width in frames.image_sizes
+        ]
+
+    def match(self, detections, memory):
+        return torch.tensor([[0.0] + [5.0] * len(memory)])
+
+
+def predictor(uses_support=False, **options):
+    categories = [Category(4, "cat"), Category(9, "dog")]
+    options = {"support": SupportBank(), "size": (64, 32)} | options
+    return VideoPredictor(OneObject(uses_support), OnlineTracker(), categories, **options)
+
+
+def frames(count, height=48, width=96):
+    return [np.full((height, width, 3), i, dtype=np.uint8) for i in range(count)]
+
+
+def test_a_video_becomes_one_tube_in_the_pixels_of_its_frames():
+    made = predictor(batch_size=2)
+    (tube,) = made.predict(iter(frames(5)))
+    assert made.detector.extracted == [[0, 1], [2, 3], [4]]
+    assert tube.frames == [0, 1, 2, 3, 4] and tube.labels == [2] * 5 and tube.score == pytest.approx(0.75)
+    assert tube.boxes[3] == pytest.approx((0, 0, 48, 48))
+    mask = rle.decode(tube.masks[3])
+    assert mask.shape == (48, 96)
+    assert mask[1:47, 1:47].all() and mask[:, 50:].sum() == 0  # to within the half pixel that resampling fades
+
+
+class DropsEverything(OnlineTracker):
+    def update(self, detections, scores):
+        return [None] * len(detections)
+
+
+def test_what_the_tracker_drops_is_in_no_tube():
+    made = predictor()
+    made.tracker = DropsEverything()
+    assert made.predict(frames(2)) == []
+
+
+def test_streaming_gives_the_same_as_the_whole_video():
+    (tube,) = predictor().predict(frames(3))
+    streamed = predictor()
+    seen = [streamed.step(frame) for frame in frames(3)]
+    assert [len(tubes) for tubes in seen] == [1, 1, 1]
+    assert [tubes[0].frames[0] for tubes in seen] == tube.frames
+    assert {tubes[0].track_id for tubes in seen} == {tube.track_id}
+    assert [tubes[0].masks[0] for tubes in seen] == tube.masks
+
+
+class TwicePlayed:
+    """A source that starts anew with every ``iter()`` and does not know its length, as video files are."""
+
+    def __iter__(self):
+        return iter(frames(8))
+
+
+@pytest.mark.parametrize("source", [frames(8), TwicePlayed()])
+def test_support_frames_come_from_the_whole_video_and_no_frame_is_extracted_twice(source):
+    made = predictor(uses_support=True, support=SupportBank(frames=4), batch_size=3)
+    made.predict(source)
+    support = [1, 3, 5, 7]
+    assert made.detector.extracted == [[1, 3, 5], [7], [0, 2], [4], [6]]  # each frame once
+    assert made.detector.seen == [([0, 1, 2], support), ([3, 4, 5], support), ([6, 7], support)]
+
+
+def test_a_video_shorter_than_the_bank_repeats_frames():
+    made = predictor(uses_support=True, support=SupportBank(frames=4))
+    made.predict(frames(2))
+    assert made.detector.extracted == [[0, 1]]
+    assert made.detector.seen == [([0, 1], [0, 0, 1, 1])]
+    assert made.predict([]) == []
+
+
+@pytest.mark.parametrize("how", ["iterator", "no look-ahead", "stream"])
+def test_where_the_future_is_unknown_frames_see_only_those_before_them(how):
+    bank = SupportBank(frames=2, interval=2, look_ahead=how != "no look-ahead")
+    made = predictor(uses_support=True, support=bank, batch_size=3)
+    if how == "stream":
+        for frame in frames(7):
+            made.step(frame)
+    else:
+        made.predict(iter(frames(7)) if how == "iterator" else frames(7))
+    assert [memory for _, memory in made.detector.seen] == [[0], [0], [0], [0, 2], [0, 2], [2, 4], [2, 4]]
+    assert [seen for seen, _ in made.detector.seen] == [[i] for i in range(7)]
+
+
+def test_progress_counts_every_frame_once():
+    advanced = []
+    predictor(batch_size=2).predict(frames(5), advanced.append)
+    assert advanced == [2, 2, 1]
+
+
+def test_each_video_starts_anew_and_an_empty_one_has_no_tubes():
+    made = predictor()
+    first = made.predict(frames(2))
+    assert made.predict([]) == []
+    again = made.predict(frames(2))
+    assert [t.track_id for t in again] == [t.track_id for t in first] == [1]
+    assert again[0].frames == [0, 1]
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no checkpoint at .*none.ckpt"):
+        VideoPredictor.from_checkpoint(tmp_path / "none.ckpt")
+    torch.save({"weights": 1}, tmp_path / "other.ckpt")
+    with pytest.raises(CheckpointError, match="other.ckpt is not a checkpoint written by train.py"):
+        VideoPredictor.from_checkpoint(tmp_path / "other.ckpt")
+    (tmp_path / "text.ckpt").write_text("hello")
+    with pytest.raises(CheckpointError, match="text.ckpt"):
+        VideoPredictor.from_checkpoint(tmp_path / "text.ckpt")

@@ -1,0 +1,97 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compfeat.inference.tracker import Cues, OnlineTracker
+from compfeat.structures import Detections
+
+
+def detections(boxes, scores=None, labels=None):
+    n = len(boxes)
+    return Detections(
+        boxes=torch.tensor(boxes, dtype=torch.float32).reshape(n, 4),
+        scores=torch.tensor(scores or [0.9] * n),
+        labels=torch.tensor(labels or [1] * n, dtype=torch.int64),
+        masks=torch.zeros(n, 1, 28, 28),
+        features=torch.arange(float(n)).view(n, 1, 1, 1).expand(n, 2, 7, 7),
+        frame=torch.zeros(2, 3, 4),
+    )
+
+
+LEFT, RIGHT = [0, 0, 10, 10], [50, 0, 60, 10]
+
+
+def started(cues=None, **options):
+    tracker = OnlineTracker(cues, **options)
+    assert tracker.memory is None
+    assert tracker.update(detections([LEFT, RIGHT]), torch.zeros(2, 1)) == [1, 2]
+    return tracker
+
+
+def test_scores_alone_decide_without_cues():
+    tracker = started()
+    assert tracker.update(detections([LEFT, RIGHT]), torch.tensor([[0.0, 1.0, 5.0], [0.0, 5.0, 1.0]])) == [2, 1]
+
+
+def test_the_loser_of_a_claimed_object_takes_its_next_choice():
+    tracker = started()
+    scores = torch.tensor([[0.0, 5.0, 2.0], [0.0, 9.0, 1.0]])
+    assert tracker.update(detections([LEFT, RIGHT]), scores) == [2, 1]
+
+
+def test_the_loser_is_a_second_sight_and_dropped_when_nothing_else_fits():
+    tracker = started()
+    scores = torch.tensor([[0.0, 5.0, -2.0], [0.0, 9.0, -1.0]])
+    assert tracker.update(detections([LEFT, RIGHT]), scores) == [None, 1]
+    assert tracker.memory.shape == (2, 2, 7, 7)
+
+
+def test_what_looks_like_nothing_known_starts_anew_beside_a_loser():
+    tracker = started()
+    scores = torch.tensor([[0.0, 5.0, -2.0], [0.0, 9.0, -1.0], [0.0, -1.0, -1.0]])
+    assert tracker.update(detections([LEFT, RIGHT, RIGHT]), scores) == [None, 1, 3]
+
+
+def test_cues_are_those_of_the_paper():
+    # Equal network scores: box overlap (2.0) decides, and the new-object column has overlap 0 and the class term.
+    tracker = started(Cues())
+    assert tracker.update(detections([RIGHT, LEFT]), torch.zeros(2, 3)) == [2, 1]
+    # A box that overlaps nothing and has another class is 10 worse than the new-object column.
+    tracker = started(Cues())
+    assert tracker.update(detections([[80, 0, 90, 10]], labels=[2]), torch.tensor([[0.0, 9.0, 9.0]])) == [3]
+    tracker = started(Cues())
+    assert tracker.update(detections([[0, 5, 10, 15]], labels=[2]), torch.tensor([[0.0, 9.5, 0.0]])) == [1]
+
+
+def test_unseen_objects_are_forgotten_after_keep_unseen_frames():
+    tracker = started(keep_unseen=1)
+    none = detections([])
+    assert tracker.update(none, torch.zeros(0, 3)) == []
+    assert len(tracker.memory) == 2
+    tracker.update(none, torch.zeros(0, 3))
+    assert tracker.memory is None
+    assert tracker.update(detections([LEFT]), torch.zeros(1, 1)) == [3]  # identities are never used again
+
+
+def test_reset_forgets_and_bad_policy_is_refused():
+    tracker = started()
+    tracker.reset()
+    assert tracker.memory is None and tracker.update(detections([LEFT]), torch.zeros(1, 1)) == [1]
+    with pytest.raises(ValueError, match="keep_unseen"):
+        OnlineTracker(keep_unseen=-1)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=6), st.integers(0, 2**16), st.booleans())
+def test_no_identity_twice_in_a_frame(counts, seed, with_cues):
+    generator = torch.Generator().manual_seed(seed)
+    tracker = OnlineTracker(Cues() if with_cues else None)
+    for n in counts:
+        corners = torch.rand(n, 2, generator=generator) * 50
+        boxes = torch.cat([corners, corners + 20], 1).tolist()
+        known = 0 if tracker.memory is None else len(tracker.memory)
+        scores = torch.randint(-2, 3, (n, known + 1), generator=generator).float()  # many ties
+        identities = tracker.update(detections(boxes), scores)
+        kept = [i for i in identities if i is not None]
+        assert len(identities) == n and len(set(kept)) == len(kept) and all(i > 0 for i in kept)

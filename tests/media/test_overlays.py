@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+from pycocotools import mask as rle
+
+from compfeat.media.overlays import colour, contact_sheet, draw_tubes, overlay, worth_drawing
+from compfeat.structures import Tube
+
+NAMES = ["square", "triangle"]
+GREY = np.full((96, 160, 3), 90, np.uint8)
+ENLARGED = np.full((288, 480, 3), 90, np.uint8)  # as a frame that small is shown
+
+
+def tube(track_id, frames, box, labels=None):
+    """An object that fills its box in the given frames."""
+    x1, y1, x2, y2 = box
+    mask = np.zeros((96, 160), np.uint8, order="F")
+    mask[y1:y2, x1:x2] = 1
+    count = len(frames)
+    return Tube(track_id, frames, [box] * count, [rle.encode(mask)] * count, [0.9] * count, labels or [1] * count)
+
+
+def test_mask_box_and_label_take_the_colour_of_the_identity_and_the_frame_is_kept():
+    frame = GREY.copy()
+    drawn = draw_tubes(frame, 3, [tube(4, [2, 3], (40, 40, 90, 80))], NAMES)
+    assert (drawn.shape, drawn.dtype) == (ENLARGED.shape, np.uint8)
+    assert np.array_equal(frame, GREY)
+    rgb = np.array(colour(4))
+    pixels = drawn.astype(int)
+    assert pixels[180, 195] == pytest.approx(0.55 * 90 + 0.45 * rgb, abs=3)  # within the mask
+    assert pixels[180, 120] == pytest.approx(rgb, abs=3)  # on the contour
+    assert pixels[118, 120] == pytest.approx(rgb, abs=3)  # the label's background, right above the box
+    changed = (drawn != ENLARGED).any(axis=2)
+    assert not changed[246:].any() and not changed[:72].any()
+    assert changed[72:118].sum() < 0.02 * changed.size  # the text leaves room on a tiny frame
+
+
+def test_what_lies_over_a_better_tube_or_is_unsure_is_not_drawn():
+    best = tube(1, [0, 1, 2], (40, 40, 90, 80))
+    again = tube(2, [0, 1, 2], (42, 40, 90, 80))
+    part = tube(3, [2], (40, 40, 90, 80))  # a third of the best one
+    beside = tube(4, [0, 1, 2], (100, 40, 150, 80))
+    again.scores, beside.scores = [0.8] * 3, [0.5] * 3
+    assert worth_drawing([beside, again, part, best], 0.5) == [part, best, beside]
+    assert worth_drawing([beside, again, best], 0.6) == [best]
+    assert worth_drawing([], 0.5) == []
+
+
+def test_a_frame_large_enough_to_read_keeps_its_size():
+    frame = np.full((240, 320, 3), 90, np.uint8)
+    assert np.array_equal(draw_tubes(frame, 0, [], NAMES), frame)
+
+
+def test_only_what_is_seen_in_the_frame_is_drawn():
+    assert np.array_equal(draw_tubes(GREY, 1, [tube(0, [0, 2], (10, 30, 40, 60))], NAMES), ENLARGED)
+    assert np.array_equal(draw_tubes(GREY, 0, [], NAMES), ENLARGED)
+
+
+def test_labels_do_not_cover_each_other_and_stay_in_the_frame():
+    tubes = [tube(i, [0], (1, 40, 41, 60)) for i in range(2)]
+    drawn = draw_tubes(GREY, 0, tubes, NAMES)
+    above, below = drawn[105:120, 2:180], drawn[179:195, 2:180]
+    assert (above == colour(0)).all(axis=2).sum() > 200
+    assert (below == colour(1)).all(axis=2).sum() > 200
+    corners = [tube(i, [0], box) for i, box in enumerate([(0, 0, 160, 96), (140, 0, 160, 9), (150, 90, 160, 96)])]
+    assert draw_tubes(GREY, 0, corners, NAMES).shape == ENLARGED.shape
+
+
+def test_the_shown_class_is_the_majority_over_the_tube():
+    box = (40, 40, 90, 80)
+    minority_here = draw_tubes(GREY, 0, [tube(1, [0, 1, 2], box, labels=[1, 2, 2])], NAMES)
+    assert np.array_equal(minority_here, draw_tubes(GREY, 0, [tube(1, [0], box, labels=[2])], NAMES))
+    assert not np.array_equal(minority_here, draw_tubes(GREY, 0, [tube(1, [0], box, labels=[1])], NAMES))
+
+
+def test_overlay_draws_frame_by_frame():
+    tubes = [tube(0, [0, 2], (10, 30, 40, 60)), tube(1, [1, 2], (90, 30, 120, 60))]
+    asked = []
+
+    def frames():
+        for index in range(3):
+            asked.append(index)
+            yield GREY
+
+    drawn = overlay(frames(), tubes, NAMES)
+    assert np.array_equal(next(drawn), draw_tubes(GREY, 0, tubes, NAMES))
+    assert asked == [0]
+    assert [np.array_equal(d, draw_tubes(GREY, i, tubes, NAMES)) for i, d in enumerate(drawn, 1)] == [True, True]
+
+
+def test_colours_of_neighbouring_identities_are_far_apart():
+    colours = np.array([colour(i) for i in range(24)])
+    for i in range(24):
+        for j in range(i + 1, min(i + 6, 24)):
+            assert np.abs(colours[i] - colours[j]).sum() > 90
+
+
+def test_contact_sheet_tiles_images_of_any_size():
+    sheet = contact_sheet(
+        [np.full((2, 3, 3), v, np.uint8) for v in (1, 2)] + [np.zeros((4, 2, 3), np.uint8)], columns=2
+    )
+    assert sheet[:, :, 0].tolist() == [
+        [1, 1, 1, 2, 2, 2],
+        [1, 1, 1, 2, 2, 2],
+        [255] * 6,
+        [255] * 6,
+        *[[0, 0, 255, 255, 255, 255]] * 4,
+    ]
+    assert contact_sheet([GREY], columns=5).shape == GREY.shape

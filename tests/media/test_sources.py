@@ -1,0 +1,154 @@
+import struct
+import weakref
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from compfeat.media.sinks import write_video
+from compfeat.media.sources import VideoError, open_frames
+
+DATA = Path(__file__).parents[3] / "shared/data"
+
+
+def coloured(count, height=48, width=64):
+    """Frame i is grey of value 10 * i, with a red upper left quarter."""
+    for i in range(count):
+        frame = np.full((height, width, 3), 10 * i, np.uint8)
+        frame[: height // 2, : width // 2] = (255, 0, 0)
+        yield frame
+
+
+def test_a_written_video_reads_back_twice(tmp_path):
+    path = tmp_path / "made" / "clip.mp4"
+    write_video(path, coloured(8), fps=30000 / 1001)
+    source = open_frames(path)
+    assert (source.name, source.length) == ("clip", 8)
+    assert source.fps == pytest.approx(30000 / 1001)
+    for _ in range(2):
+        frames = list(source)
+        assert [f.shape for f in frames] == [(48, 64, 3)] * 8
+        assert all(f.dtype == np.uint8 for f in frames)
+        for got, want in zip(frames, coloured(8), strict=True):
+            assert np.abs(got[:20, :28].astype(int) - want[:20, :28]).mean() < 6
+            assert np.abs(got[28:, 36:].astype(int) - want[28:, 36:]).mean() < 6
+
+
+def test_written_for_players(tmp_path):
+    write_video(tmp_path / "odd.mp4", coloured(2, 47, 63), fps=10)
+    assert next(iter(open_frames(tmp_path / "odd.mp4"))).shape == (48, 64, 3)
+    content = (tmp_path / "odd.mp4").read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+    with av.open(str(tmp_path / "odd.mp4")) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
+
+
+def test_a_failed_write_leaves_the_older_file_alone(tmp_path):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"older")
+
+    def breaking():
+        yield from coloured(3)
+        raise RuntimeError("decoder died")
+
+    with pytest.raises(RuntimeError, match="decoder died"):
+        write_video(path, breaking(), fps=10)
+    with pytest.raises(VideoError, match="no frames to write to .*clip.mp4"):
+        write_video(path, [], fps=10)
+    with pytest.raises(VideoError, match="differ in size"):
+        write_video(path, [*coloured(1), *coloured(1, 50, 50)], fps=10)
+    assert [f.name for f in tmp_path.iterdir()] == ["clip.mp4"]
+    assert path.read_bytes() == b"older"
+
+
+def test_no_frame_is_kept_once_it_is_written(tmp_path):
+    written, most = [], 0
+
+    def watched():
+        nonlocal most
+        for _ in range(30):
+            frame = np.zeros((48, 64, 3), np.uint8)
+            written.append(weakref.ref(frame))
+            most = max(most, sum(ref() is not None for ref in written))
+            yield frame
+
+    write_video(tmp_path / "clip.mp4", watched(), fps=10)
+    assert len(written) == 30
+    assert most <= 4
+
+
+def test_a_video_filmed_upright_is_turned(tmp_path):
+    path = tmp_path / "phone.mp4"
+    write_video(path, coloured(2), fps=10)
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b"tkhd") + 44  # in the track header, after 40 bytes of ids, times and reserved fields
+    assert struct.unpack_from(">9i", content, matrix) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    struct.pack_into(
+        ">9i", content, matrix, 0, 1 << 16, 0, -1 << 16, 0, 0, 48 << 16, 0, 1 << 30
+    )  # 90 degrees clockwise
+    path.write_bytes(content)
+    frame = next(iter(open_frames(path)))
+    assert frame.shape == (64, 48, 3)
+    assert frame[:24, 30:, 0].mean() > 200  # the red quarter has come to the upper right
+    assert frame[40:, :, 0].mean() < 60
+
+
+def test_a_folder_is_read_in_natural_order(tmp_path):
+    for number in (10, 9, 1):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((4, 6, 3), (0, 0, number), np.uint8))
+    (tmp_path / "notes.txt").write_text("not a frame")
+    source = open_frames(str(tmp_path))
+    assert (source.length, source.name) == (3, tmp_path.name)
+    assert [f[0, 0].tolist() for f in source] == [[1, 0, 0], [9, 0, 0], [10, 0, 0]]
+    cv2.imwrite(str(tmp_path / "11.png"), np.zeros((5, 6, 3), np.uint8))
+    with pytest.raises(VideoError, match="11.png is not of the size"):
+        list(open_frames(tmp_path))
+
+
+def test_a_camera_is_one_pass(monkeypatch):
+    class Capture:
+        def __init__(self, number):
+            self.frames = iter([np.full((2, 2, 3), (0, 0, number), np.uint8)] * 2) if number < 2 else None
+
+        def isOpened(self):
+            return self.frames is not None
+
+        def get(self, _):
+            return 0.0
+
+        def read(self):
+            frame = next(self.frames, None)
+            return frame is not None, frame
+
+        def release(self):
+            self.frames = iter(())
+
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    camera = open_frames("camera:1")
+    assert (camera.length, camera.fps) == (None, 30.0)
+    assert [f[0, 0].tolist() for f in camera] == [[1, 0, 0]] * 2
+    assert list(camera) == []
+    with pytest.raises(VideoError, match="camera:2 does not answer"):
+        open_frames("camera:2")
+    with pytest.raises(VideoError, match="camera:front names no camera"):
+        open_frames("camera:front")
+
+
+def test_what_cannot_be_opened_is_named_in_one_line(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "noise.mp4").write_bytes(b"not a video" * 100)
+    for name, error in [("gone.mp4", FileNotFoundError), ("empty", VideoError), ("noise.mp4", VideoError)]:
+        with pytest.raises(error, match=name) as caught:
+            open_frames(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="needs the shared data")
+def test_real_footage():
+    source = open_frames(DATA / "videos/dog.mp4")
+    assert (source.name, source.length) == ("dog", 289)
+    assert source.fps == pytest.approx(29.97, abs=0.01)
+    assert next(iter(source)).shape == (720, 1280, 3)

@@ -1,0 +1,101 @@
+import functools
+import math
+
+import pytest
+import torch
+
+from compfeat.structures import ClipBatch
+from compfeat.training.module import NonFiniteLoss, VISModule
+from compfeat.training.schedules import warmup_cosine, warmup_multistep
+
+
+def schedule(make=warmup_multistep, **options):
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    scheduler = make(optimizer, steps_per_epoch=100, **options)
+    rates = []
+    for _ in range(1200):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def test_schedule_is_the_papers():
+    rates = schedule()
+    assert rates[0] == pytest.approx(1 / 3)
+    assert rates[250] == pytest.approx(2 / 3)
+    assert rates[500] == rates[799] == 1.0
+    assert rates[800] == pytest.approx(0.1) and rates[1099] == pytest.approx(0.1)
+    assert rates[1100] == pytest.approx(0.01)
+
+
+def test_schedule_without_warm_up():
+    assert schedule(warmup_steps=0, milestones=())[0] == 1.0
+
+
+def test_cosine_schedule_warms_up_and_ends_at_zero():
+    rates = schedule(warmup_cosine, epochs=12, warmup_steps=10, warmup_factor=0.5)
+    assert rates[0] == 0.5
+    assert rates[300] == pytest.approx(0.5 + 0.5**1.5)
+    assert rates[600] == pytest.approx(0.5)
+    assert 0 < rates[1199] < 1e-5
+
+
+class FixedLosses(torch.nn.Module):
+    def __init__(self, **losses):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.losses = losses
+
+    def forward(self, batch):
+        losses = {name: self.weight * value for name, value in self.losses.items()}
+        return {**losses, "match_accuracy": torch.tensor(math.nan)}
+
+
+class Predictor:
+    def __init__(self, detector):
+        self.detector = detector
+
+
+def module(**losses):
+    made = VISModule(
+        Predictor(FixedLosses(**losses)),
+        recipe={},
+        optimizer=functools.partial(torch.optim.SGD, lr=0.0125),
+        scheduler=warmup_multistep,
+        batch_size=2,
+        reference_batch=8,
+        loss_weights={"loss_track": 3.0},
+    )
+    made.log = lambda *args, **kwargs: None
+    return made
+
+
+def batch():
+    image = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    return ClipBatch(image, image[:, None], image, [(32, 32)] * 2, [{}, {}], [{}, {}], ["bear/3", "cat/7"])
+
+
+def test_losses_are_weighed_by_name_and_summed():
+    assert module(loss_mask=0.5, loss_track=2.0).training_step(batch(), 0).item() == pytest.approx(6.5)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_names_and_clips():
+    with pytest.raises(NonFiniteLoss, match=r"step 0: loss_mask=nan, loss_track=inf on clips bear/3, cat/7"):
+        module(loss_box_reg=1.0, loss_mask=math.nan, loss_track=math.inf).training_step(batch(), 0)
+
+
+@pytest.mark.parametrize(("world", "accumulate", "expected"), [(1, 1, 0.0125 / 4), (2, 2, 0.0125)])
+def test_learning_rate_scales_linearly_with_the_total_batch(world, accumulate, expected):
+    made = module(loss_mask=1.0)
+
+    class Trainer:
+        world_size, accumulate_grad_batches, estimated_stepping_batches, max_epochs = world, accumulate, 100, 10
+
+    made._trainer = Trainer()
+    configured = made.configure_optimizers()
+    assert configured["optimizer"].defaults["lr"] == 0.0125
+    scheduler = configured["lr_scheduler"]["scheduler"]
+    assert scheduler.base_lrs == [pytest.approx(expected)]
+    assert configured["lr_scheduler"]["interval"] == "step"
