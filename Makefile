@@ -20,12 +20,12 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY) ## train a small network on the built-in data set, measure it, write an overlay video
-	$(BIN)/python train.py experiment=demo data.root=outputs/demo/data
+	$(BIN)/python train.py recipe=demo data=shapes_easy data.root=outputs/demo/data
 	$(BIN)/python scripts/evaluate.py ckpt=outputs/demo/checkpoints/best.ckpt output=outputs/demo data=shapes_easy data.root=outputs/demo/data
 	$(BIN)/python scripts/predict.py ckpt=outputs/demo/checkpoints/best.ckpt output=outputs/demo/video score=0.2 video=$$(ls -d outputs/demo/data/*/valid/JPEGImages/0003)
 
 shapes: $(READY) ## CompFeat against its baseline on hard videos of the built-in data set, three seeds each
-	$(BIN)/python train.py experiment=detector
+	$(BIN)/python train.py recipe=detector data=shapes_easy
 	$(BIN)/python train.py sweep=shapes
 	for run in outputs/shapes/*-[0-9]; do for tracker in scores cues; do \
 	  $(BIN)/python scripts/evaluate.py ckpt=$$run/checkpoints/last.ckpt data=shapes_hard tracker=$$tracker output=$$run/$$tracker || exit; \

@@ -16,7 +16,6 @@ from shell import command
 from compfeat.commands.launch import CONF
 
 SMALL = [
-    "backbone=tiny",
     "data.generator.train_videos=8",
     "data.generator.valid_videos=2",
     "data.generator.length=4",
@@ -44,7 +43,7 @@ def options(group):
 
 GROUPS = [
     (group, option)
-    for group in ("model", "backbone", "data", "callbacks", "logger", "trainer", "experiment", "debug")
+    for group in ("model", "backbone", "data", "callbacks", "logger", "trainer", "recipe", "experiment", "debug")
     for option in options(group)
 ]
 
@@ -59,7 +58,7 @@ def test_every_option_composes_and_builds(group, option, tmp_path):
         cfg.model.detector.num_classes = 3
         cfg.model.categories = [{"id": i, "name": str(i)} for i in range(1, 4)]
         cfg.model.detector.backbone.frozen = False
-    if group in ("model", "backbone", "experiment"):
+    if group in ("model", "backbone", "recipe", "experiment"):
         assert instantiate(cfg.model, _convert_="all").detector.roi_heads.box_predictor.cls_score.out_features == 4
     if group in ("model", "backbone"):
         return
@@ -203,3 +202,21 @@ def test_train_resume_evaluate_predict(cache, tmp_path):
     command("scripts/predict.py", ckpt, f"video={video}", f"output={tmp_path / 'video'}", "score=0", cache=cache)
     capture = cv2.VideoCapture(str(tmp_path / "video" / "overlay.mp4"))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == len(list(video.iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "block", "optimizer", "size"),
+    [
+        ([], "basic", "AdamW", [160, 96]),
+        (["data=shapes_hard"], "basic", "AdamW", [160, 96]),
+        (["data=ytvis", "data.root=x"], "bottleneck", "SGD", [640, 360]),
+        (["data=ytvis_coco", "data.root=x", "data.coco.root=x"], "bottleneck", "SGD", [640, 360]),
+        (["data=ytvis", "data.root=x", "recipe=small"], "basic", "AdamW", [640, 360]),
+        (["data=shapes", "recipe=paper", "backbone=tiny"], "basic", "SGD", [160, 96]),
+    ],
+)
+def test_a_data_set_brings_the_recipe_that_fits_it(overrides, block, optimizer, size):
+    cfg = compose_config("train", *overrides)
+    assert cfg.model.detector.backbone.block == block
+    assert cfg.module.optimizer._target_ == f"torch.optim.{optimizer}"
+    assert list(cfg.model.size) == size

@@ -7,7 +7,7 @@ from shell import command
 
 from compfeat.data.holdout import read_ids
 
-SMALL = ["model=masktrack_rcnn", "backbone=tiny", "trainer.max_epochs=1", "trainer.accelerator=cpu", "data.workers=0"]
+SMALL = ["model=masktrack_rcnn", "recipe=small", "trainer.max_epochs=1", "trainer.accelerator=cpu", "data.workers=0"]
 
 
 def metrics(folder):
