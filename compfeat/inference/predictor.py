@@ -14,14 +14,15 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from compfeat.data.clips.sampler import uniform_frames
 from compfeat.data.clips.transforms import resize_image
+from compfeat.inference.checkpoint import CheckpointError, read_checkpoint
 from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
 from compfeat.models.detector import CompFeat, Frames, Memory
 from compfeat.structures import Category, Detections, Tube, pad_and_stack
 
 
-class CheckpointError(ValueError):
-    """The file is not a checkpoint of this project."""
+class FrameError(ValueError):
+    """A frame is not what a network can be shown; the message says which and what is expected."""
 
 
 class VideoPredictor:
@@ -65,20 +66,15 @@ class VideoPredictor:
 
         Raises:
             FileNotFoundError: there is no such file.
-            CheckpointError: the file is no checkpoint of this project.
+            CheckpointError: the file is no checkpoint of this project, or would build something that is no part of it.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no checkpoint at {path}; ckpt=PATH names one, train.py writes them")
-        try:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-            recipe, state = checkpoint["predictor"], checkpoint["state_dict"]
-        except Exception as error:
-            raise CheckpointError(f"{path} is not a checkpoint written by train.py ({type(error).__name__})") from error
+        recipe, weights = read_checkpoint(path)
         predictor: VideoPredictor = hydra.utils.instantiate({**recipe, **changes}, _convert_="all")
-        prefix = "detector."
-        predictor.detector.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
+        try:
+            predictor.detector.load_state_dict(weights)
+        except RuntimeError as error:
+            first = str(error).split("\n")[1].strip()  # of a line for each tensor
+            raise CheckpointError(f"{path}: its weights do not fit the network it describes: {first}") from error
         predictor.detector.to(device).eval()
         return predictor
 
@@ -95,6 +91,9 @@ class VideoPredictor:
                 starts anew with every ``iter()``, lends support frames from its whole length; an iterator only from
                 what was read before. Masks are kept as RLE, so memory does not grow with resolution x length.
             progress: called after each batch with the number of its frames.
+
+        Raises:
+            FrameError: a frame is of another kind, or of another size than those before it.
         """
         self.reset()
         self._look_ahead(frames)
@@ -108,7 +107,10 @@ class VideoPredictor:
         return sorted(tubes.values(), key=lambda tube: tube.score, reverse=True)
 
     def step(self, frame: np.ndarray) -> list[Tube]:
-        """The objects of the next frame of a stream, each a ``Tube`` of this frame; ``reset`` starts a new stream."""
+        """The objects of the next frame of a stream, each a ``Tube`` of this frame; ``reset`` starts a new stream.
+
+        The frame and the errors raised are those of ``predict``.
+        """
         return self._advance([frame])[0]
 
     def reset(self) -> None:
@@ -119,6 +121,7 @@ class VideoPredictor:
         self._causal = self.detector.uses_support
         self._ahead: dict[int, Frames] = {}  # the support frames that are yet to come, by index
         self._next_frame = 0
+        self._shape: tuple[int, ...] | None = None  # of the frames of this video
 
     def _batches(self, frames: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
         size = self.batch_size or (2 if self.detector.mean.device.type == "cpu" else 8)
@@ -133,7 +136,9 @@ class VideoPredictor:
         length = len(frames) if isinstance(frames, Sequence) else sum(1 for _ in frames)  # a container may be wrong
         if wanted := uniform_frames(length, self.support.frames):
             chosen = sorted(set(wanted))
-            seen = [self._extract(batch).split() for batch in self._batches(_take(frames, chosen))]
+            taken = _take(frames, chosen)
+            self._check(taken, chosen)
+            seen = [self._extract(batch).split() for batch in self._batches(taken)]
             self._ahead = dict(zip(chosen, chain.from_iterable(seen), strict=True))
             self.support.fill(Frames.join([self._ahead[index] for index in wanted]).maps)
             self._memory = self.detector.remember(self.support.maps)
@@ -141,6 +146,7 @@ class VideoPredictor:
 
     @torch.inference_mode()
     def _advance(self, frames: Sequence[np.ndarray]) -> list[list[Tube]]:
+        self._check(frames, range(self._next_frame, self._next_frame + len(frames)))
         seen = self._extract_next(frames)
         if self._causal:  # frame by frame, so that a stream and a video give the same
             found = [self._detect_causally(frame) for frame in seen.split()]
@@ -150,6 +156,20 @@ class VideoPredictor:
             self._associate(detections, frame.shape[:2], size)
             for detections, frame, size in zip(found, frames, seen.image_sizes, strict=True)
         ]
+
+    def _check(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> None:
+        for index, frame in zip(indices, frames, strict=True):
+            kind = f"{getattr(frame, 'dtype', '')} {type(frame).__name__} {list(getattr(frame, 'shape', ()))}".strip()
+            if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+                raise FrameError(f"frame {index} is a {kind}, but must be a uint8 RGB array [height, width, 3]")
+            if 0 in frame.shape:
+                raise FrameError(f"frame {index} has no pixels: {list(frame.shape)}")
+            self._shape = self._shape or frame.shape
+            if frame.shape != self._shape:
+                raise FrameError(
+                    f"frame {index} has {frame.shape[1]} x {frame.shape[0]} pixels, but those of the same video have "
+                    f"{self._shape[1]} x {self._shape[0]}; a new video begins with reset()"
+                )
 
     def _detect_causally(self, frame: Frames) -> Detections:
         """A frame is looked at with those before it; the first has only itself."""

@@ -3,7 +3,7 @@ import pytest
 import torch
 from pycocotools import mask as rle
 
-from compfeat.inference.predictor import CheckpointError, VideoPredictor
+from compfeat.inference.predictor import FrameError, VideoPredictor
 from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
 from compfeat.models.detector import Frames
@@ -139,12 +139,41 @@ def test_each_video_starts_anew_and_an_empty_one_has_no_tubes():
     assert again[0].frames == [0, 1]
 
 
-def test_what_is_no_checkpoint_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no checkpoint at .*none.ckpt"):
-        VideoPredictor.from_checkpoint(tmp_path / "none.ckpt")
-    torch.save({"weights": 1}, tmp_path / "other.ckpt")
-    with pytest.raises(CheckpointError, match="other.ckpt is not a checkpoint written by train.py"):
-        VideoPredictor.from_checkpoint(tmp_path / "other.ckpt")
-    (tmp_path / "text.ckpt").write_text("hello")
-    with pytest.raises(CheckpointError, match="text.ckpt"):
-        VideoPredictor.from_checkpoint(tmp_path / "text.ckpt")
+def odd(frame):
+    """Frames that are not uint8 RGB arrays, by what is wrong with them."""
+    return {
+        "grey": frame[:, :, 0],
+        "one channel": frame[:, :, :1],
+        "RGBA": np.dstack([frame, frame[:, :, :1]]),
+        "float": frame / np.float32(255),
+        "a tensor": torch.from_numpy(frame),
+        "planes first": np.ascontiguousarray(frame.transpose(2, 0, 1)),
+        "a path": "frame.jpg",
+    }
+
+
+@pytest.mark.parametrize("what", odd(frames(1)[0]))
+@pytest.mark.parametrize("uses_support", [False, True])
+def test_a_frame_of_another_kind_is_named(what, uses_support):
+    good = frames(3)
+    with pytest.raises(FrameError, match=r"frame 1 is a .*must be a uint8 RGB array \[height, width, 3\]"):
+        predictor(uses_support, support=SupportBank(frames=3)).predict([good[0], odd(good[1])[what], good[2]])
+    with pytest.raises(FrameError, match="frame 0 is a"):
+        predictor(uses_support).step(odd(good[0])[what])
+
+
+@pytest.mark.parametrize("uses_support", [False, True])
+def test_frames_of_one_video_are_of_one_size(uses_support):
+    made = predictor(uses_support)
+    mixed = [*frames(2), *frames(1, height=24, width=50)]
+    with pytest.raises(FrameError, match="frame 2 has 50 x 24 pixels, but those of the same video have 96 x 48"):
+        made.predict(mixed)
+    made.reset()
+    made.step(mixed[2])  # a new video may have another size
+    with pytest.raises(FrameError, match="frame 1 has 96 x 48 pixels"):
+        made.step(mixed[0])
+
+
+def test_a_frame_without_pixels_is_named():
+    with pytest.raises(FrameError, match="frame 0 has no pixels"):
+        predictor().step(np.zeros((0, 8, 3), np.uint8))
