@@ -14,8 +14,8 @@ from pycocotools import mask as rle
 from compfeat.data.annotations.entries import read_entries, read_text
 from compfeat.data.annotations.layout import find_annotations, find_images
 from compfeat.data.clips.frames import read_image
-from compfeat.data.clips.masks import run_lengths
 from compfeat.data.errors import AnnotationError
+from compfeat.masks import run_lengths
 
 BOX_TOLERANCE = 2.0  # pixels by which a side of a box may be off its mask, as rounding differs
 NEEDED = {

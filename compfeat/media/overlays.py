@@ -10,6 +10,7 @@ import numpy as np
 from pycocotools import mask as rle
 from torch import Tensor
 
+from compfeat.masks import decode_mask
 from compfeat.structures import RLE, Clip, FrameTarget, Tube
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -155,7 +156,7 @@ def _draw(frame: np.ndarray, marks: Sequence[_Mark]) -> np.ndarray:
     image = cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC) if zoom > 1 else frame.copy()
     thickness = max(1, round(min(image.shape[:2]) / 300))
     for mark in marks:
-        mask = rle.decode(mark.mask).repeat(zoom, 0).repeat(zoom, 1)
+        mask = decode_mask(mark.mask).repeat(zoom, 0).repeat(zoom, 1)
         _draw_mask(image, mask, colour(mark.track_id), thickness)
     for mark in marks:
         x1, y1, x2, y2 = _corners(mark, zoom)

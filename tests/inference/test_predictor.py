@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from pycocotools import mask as rle
 
 from compfeat.inference.predictor import FrameError, VideoPredictor
 from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
+from compfeat.masks import decode_mask
 from compfeat.models.detector import Frames
 from compfeat.structures import Category, Detections
 
@@ -61,7 +61,7 @@ def test_a_video_becomes_one_tube_in_the_pixels_of_its_frames():
     assert made.detector.extracted == [[0, 1], [2, 3], [4]]
     assert tube.frames == [0, 1, 2, 3, 4] and tube.labels == [2] * 5 and tube.score == pytest.approx(0.75)
     assert tube.boxes[3] == pytest.approx((0, 0, 48, 48))
-    mask = rle.decode(tube.masks[3])
+    mask = decode_mask(tube.masks[3])
     assert mask.shape == (48, 96)
     assert mask[1:47, 1:47].all() and mask[:, 50:].sum() == 0  # to within the half pixel that resampling fades
 

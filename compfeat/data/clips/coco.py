@@ -9,9 +9,9 @@ from torch.utils.data import Dataset
 from compfeat.categories import coco_labels
 from compfeat.data.annotations.reader import VISAnnotations
 from compfeat.data.clips.frames import read_scaled
-from compfeat.data.clips.masks import decode_mask
 from compfeat.data.clips.transforms import AffineMotion, ClipFlip, fit, frame_target, to_tensor
 from compfeat.data.errors import AnnotationError
+from compfeat.masks import decode_mask
 from compfeat.structures import Category, Clip, FrameTarget
 
 

@@ -12,10 +12,10 @@ from compfeat.data.annotations.index import AnnotationIndex, _build
 from compfeat.data.annotations.json_stream import stream_json
 from compfeat.data.annotations.layout import ANNOTATIONS
 from compfeat.data.annotations.reader import VISAnnotations
-from compfeat.data.clips.masks import decode_mask
 from compfeat.data.datamodule import VISDataModule
 from compfeat.data.errors import AnnotationError
 from compfeat.evaluation import evaluate
+from compfeat.masks import decode_mask
 
 
 def snapshot(folder):

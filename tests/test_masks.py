@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as rle
 
-from compfeat.data.clips.masks import decode_mask, run_lengths
+from compfeat.masks import decode_mask, run_lengths
 
 sides = st.integers(1, 70)
 
