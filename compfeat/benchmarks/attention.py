@@ -4,16 +4,26 @@ import resource
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from typing import Protocol
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from compfeat.benchmarks import report
 from compfeat.models.attention import SupportMemory, TemporalAttention
+from compfeat.quantities import Channels, Count, Side
 
 
-def attention(cfg: DictConfig) -> None:
+class AttentionConfig(Protocol):
+    """The keys of ``conf/benchmark/attention.yaml``."""
+
+    channels: Channels
+    height: Side
+    width: Side
+    support_frames: list[Count]
+
+
+def attention(cfg: AttentionConfig) -> None:
     """Peak memory beyond the inputs, each case in a process of its own, as ``conf/benchmark/attention.yaml`` says."""
     rows, figures = [], {}
     for frames in cfg.support_frames:

@@ -10,15 +10,12 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from pycocotools import mask as rle
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.ops import masks_to_boxes
@@ -30,20 +27,33 @@ from compfeat.data.clips.sampler import ClipSampler
 from compfeat.data.clips.transforms import ClipFlip, fit
 from compfeat.data.clips.ytvis import YTVISClips
 from compfeat.data.datamodule import EpochSampler
+from compfeat.progress import tracked
+from compfeat.quantities import Count, Side, Workers
 from compfeat.structures import Clip, FrameTarget
 
-console = Console()
 GROUP = 10  # clips that one loader makes before it is the other's turn
 
 
-def data(cfg: DictConfig) -> None:
+class DataConfig(Protocol):
+    """The keys of ``conf/benchmark/data.yaml``."""
+
+    root: str
+    scale: Scale
+    size: tuple[Side, Side]
+    repeats: Count
+    clips: Count
+    workers: Workers
+
+
+def data(cfg: DataConfig) -> None:
     """Prints what ``conf/benchmark/data.yaml`` describes: a table, and the figures as json on the last line."""
-    scale = Scale(**cfg.scale)
+    scale = Scale(**cfg.scale)  # type: ignore[arg-type]  # a mapping there
+    size = (cfg.size[0], cfg.size[1])
     root = synthesise(scale, Path(cfg.root))
     figures = {"json_mb": (root / f"{SPLIT}.json").stat().st_size / 2**20}
     figures |= measure_opening(root, cfg.repeats)
-    figures |= measure_clips(root, tuple(cfg.size), cfg.clips)
-    figures |= measure_workers(root, tuple(cfg.size), cfg.workers)
+    figures |= measure_clips(root, size, cfg.clips)
+    figures |= measure_workers(root, size, cfg.workers)
     rows = []
     for name, key, form, required in (
         ("opening the annotations, first time (s)", "open_first_s", ".2f", "<= 1.5x"),
@@ -130,7 +140,7 @@ def _our_clips(root: Path, size: tuple[int, int]) -> YTVISClips:
 def measure_opening(root: Path, repeats: int) -> dict[str, float]:
     """Seconds and resident memory of ``json.load`` and of the index, each in a new process without torch; medians."""
     plain, first, again = [], [], []
-    for _ in track(range(repeats), description="opening the annotations", console=console):
+    for _ in tracked(range(repeats), "opening the annotations", repeats, "times"):
         plain.append(_in_new_process(_PLAIN, root))
         with tempfile.TemporaryDirectory(dir=root.parent) as cache:
             first.append(_in_new_process(_OURS, root, cache))
@@ -177,7 +187,7 @@ def measure_clips(root: Path, size: tuple[int, int], count: int) -> dict[str, fl
     overlaps: list[float] = []
     differences: list[float] = []
     keys = list(islice(EpochSampler(len(loaders[1]), 0, 0, 1), count))  # type: ignore[arg-type]
-    for start in track(range(0, count, GROUP), description="loading clips", console=console):
+    for start in tracked(range(0, count, GROUP), "loading clips", -(-count // GROUP), "groups"):
         group = keys[start : start + GROUP]
         for key in group:  # both find the files in the page cache
             loaders[0][key]
@@ -232,6 +242,6 @@ def measure_workers(root: Path, size: tuple[int, int], workers: int) -> dict[str
         clips = make()
         order = EpochSampler(len(clips), 0, 0, 1)  # type: ignore[arg-type]
         loader = DataLoader(_MemoryOf(clips), batch_size=None, sampler=order, num_workers=workers)
-        last = {pid: memory for pid, memory in track(loader, f"an epoch of clips, {workers} workers", console=console)}
+        last = {pid: memory for pid, memory in tracked(loader, f"an epoch in {workers} workers", len(loader), "clips")}
         figures[name] = max(last.values())
     return figures

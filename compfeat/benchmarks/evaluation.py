@@ -2,24 +2,33 @@
 
 import statistics
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from pycocotools import mask as rle
-from rich.progress import track
 
 from compfeat.benchmarks import peak_memory_gib, report
 from compfeat.benchmarks.synthetic import Scale, outlines, run_lengths
 from compfeat.evaluation.tube_ap import TubeEvaluation
+from compfeat.progress import tracked
+from compfeat.quantities import Count
 
 
-def evaluation(cfg: DictConfig) -> None:
+class EvaluationConfig(Protocol):
+    """The keys of ``conf/benchmark/evaluation.yaml``."""
+
+    scale: Scale
+    classes: Count
+    results: Count
+    rounds: Count
+
+
+def evaluation(cfg: EvaluationConfig) -> None:
     """Times the metrics of loaded json, ground truth and results, as ``conf/benchmark/evaluation.yaml`` describes."""
-    truth, results = synthesise(Scale(**cfg.scale), cfg.results, cfg.classes)
+    truth, results = synthesise(Scale(**cfg.scale), cfg.results, cfg.classes)  # type: ignore[arg-type]
     seconds = []
-    for _ in track(range(cfg.rounds), "evaluating", transient=True):
+    for _ in tracked(range(cfg.rounds), "evaluating", cfg.rounds, "rounds"):
         began = perf_counter()
         TubeEvaluation(truth, results)
         seconds.append(perf_counter() - began)
@@ -39,7 +48,7 @@ def synthesise(scale: Scale, results: int, classes: int) -> tuple[dict[str, Any]
     size = [scale.height, scale.width]
     pool = [
         [{"size": size, "counts": run_lengths(outline, scale).tolist()} for outline in outlines(rng, scale)]
-        for _ in track(range(scale.pictures), "synthesising tubes", transient=True)
+        for _ in tracked(range(scale.pictures), "synthesising", scale.pictures, "tubes")
     ]
     packed = [[_compressed(mask) for mask in tube] for tube in pool]
 

@@ -2,22 +2,33 @@
 
 import statistics
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from torch import nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 
 from compfeat.benchmarks import peak_memory_gib, report
 from compfeat.models.detector import CompFeat
+from compfeat.progress import tracked
+from compfeat.quantities import Count
 
 
-def inference(cfg: DictConfig) -> None:
+class InferenceConfig(Protocol):
+    """The keys of ``conf/benchmark/inference.yaml``."""
+
+    frames: Count
+    rounds: Count
+    data: Any
+    model: Any
+
+
+def inference(cfg: InferenceConfig) -> None:
     """Times whole videos as ``conf/benchmark/inference.yaml`` describes: from decoded frames to full-size masks.
 
     Both networks have random weights and no score threshold, so that each frame has as many detections as it may have.
@@ -42,7 +53,7 @@ def inference(cfg: DictConfig) -> None:
     seconds: dict[str, list[float]] = {"Mask R-CNN": [], "CompFeat": []}
     for warm_up in (reference, ours):
         warm_up()
-    for _ in range(cfg.rounds):
+    for _ in tracked(range(cfg.rounds), "timing", cfg.rounds, "rounds"):
         for name, run in (("Mask R-CNN", reference), ("CompFeat", ours)):
             began = perf_counter()
             run()
@@ -64,7 +75,7 @@ def inference(cfg: DictConfig) -> None:
     report(f"inference on {device.type}, median of {cfg.rounds} rounds", ["", "s / frame", "frames / s"], rows, figures)
 
 
-def torchvision_twin(detector: CompFeat, backbone: nn.Module, cfg: DictConfig) -> MaskRCNN:
+def torchvision_twin(detector: CompFeat, backbone: nn.Module, cfg: InferenceConfig) -> MaskRCNN:
     """torchvision's Mask R-CNN with the same parts, sizes and limits."""
     heads = detector.roi_heads
     width, height = cfg.model.size

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from rich.progress import track
+
+from compfeat.progress import tracked
+from compfeat.quantities import Count, Side
 
 FORMAT_VERSION = 1  # raised whenever the same numbers synthesise other files
 SPLIT = "train"
@@ -20,12 +22,12 @@ CORNERS = 160  # of an outline
 class Scale:
     """How much is synthesised; frames are ``width`` x ``height``, of which ``pictures`` are different."""
 
-    videos: int
-    objects: int
-    frames: int
-    width: int
-    height: int
-    pictures: int
+    videos: Count
+    objects: Count
+    frames: Count
+    width: Side
+    height: Side
+    pictures: Count
 
 
 def synthesise(scale: Scale, cache: Path) -> Path:
@@ -79,7 +81,7 @@ def _write_annotations(scale: Scale, folder: Path, videos: Sequence[dict]) -> No
     categories = [{"id": i, "name": f"class {i}"} for i in range(1, 41)]
     with (folder / f"{SPLIT}.json").open("w") as file:
         file.write(f'{{"videos": {json.dumps(videos)}, "categories": {json.dumps(categories)}, "annotations": [')
-        for number in track(range(scale.objects), description="synthesising annotations"):
+        for number in tracked(range(scale.objects), "synthesising", scale.objects, "annotations"):
             rng = np.random.default_rng([1, number])
             masks = [run_lengths(outline, scale) for outline in outlines(rng, scale)]
             size = [scale.height, scale.width]

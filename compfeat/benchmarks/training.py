@@ -2,18 +2,32 @@
 
 import statistics
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from rich.progress import track
+from omegaconf import OmegaConf
 
 from compfeat.benchmarks import peak_memory_gib, report
+from compfeat.progress import tracked
+from compfeat.quantities import Count, SupportFrames
 from compfeat.structures import Clip, ClipBatch, FrameTarget
 
 
-def training(cfg: DictConfig) -> None:
+class TrainingConfig(Protocol):
+    """The keys of ``conf/benchmark/training.yaml``."""
+
+    clips: Count
+    support_frames: SupportFrames
+    objects: Count
+    bf16: bool
+    steps: Count
+    data: Any
+    model: Any
+    optimizer: Any
+
+
+def training(cfg: TrainingConfig) -> None:
     """Times whole steps, from a batch in memory to updated weights, as ``conf/benchmark/training.yaml`` describes."""
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -33,7 +47,7 @@ def training(cfg: DictConfig) -> None:
 
     step()  # what libraries do once
     seconds = []
-    for _ in track(range(cfg.steps), "training steps", transient=True):
+    for _ in tracked(range(cfg.steps), "training", cfg.steps, "steps"):
         began = perf_counter()
         step()
         seconds.append(perf_counter() - began)

@@ -1,6 +1,8 @@
 """Measures speed and memory."""
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from compfeat.benchmarks.attention import attention
 from compfeat.benchmarks.data import data
@@ -9,7 +11,7 @@ from compfeat.benchmarks.inference import inference
 from compfeat.benchmarks.training import training
 from compfeat.commands.launch import launch
 
-BENCHMARKS = {
+BENCHMARKS: dict[str, Callable[[Any], None]] = {
     "attention": attention,
     "data": data,
     "evaluation": evaluation,

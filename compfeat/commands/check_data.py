@@ -2,20 +2,29 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import DictConfig
-from rich.progress import track
 
 from compfeat.commands.console import console, print_table
 from compfeat.data.checks import SplitCheck
 from compfeat.media.overlays import contact_sheet, draw_clip
+from compfeat.progress import tracked
+from compfeat.quantities import Count, Seed
 
 
-def check_data(cfg: DictConfig) -> None:
+class CheckDataConfig(Protocol):
+    """The keys of ``conf/check_data.yaml``."""
+
+    clips: Count
+    output: str
+    seed: Seed
+    data: Any
+
+
+def check_data(cfg: CheckDataConfig) -> None:
     """Names what is wrong with a data set as ``conf/check_data.yaml`` describes; exits with 1 when anything is."""
     data = instantiate(cfg.data)
     data.prepare_data()
@@ -28,7 +37,7 @@ def check_data(cfg: DictConfig) -> None:
                 raise
             console.print(f"{error}; {data.holdout} training videos are held out instead", soft_wrap=True)
             continue
-        for faults in track(check.run(), total=check.steps, description=str(check.path), console=console):
+        for faults in tracked(check.run(), str(check.path), check.steps, "entries"):
             found += len(faults)
             for fault in faults:
                 console.print(f"error: {fault}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -3,19 +3,32 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig
-from rich.progress import track
 
 from compfeat.commands.console import console, print_table
 from compfeat.commands.loading import load_predictor
 from compfeat.data.holdout import write_ids
 from compfeat.evaluation.results import to_results, write_results, zip_results
 from compfeat.evaluation.tube_ap import METRICS, TubeEvaluation
+from compfeat.progress import tracked
+from compfeat.quantities import Seed
 
 
-def evaluate(cfg: DictConfig) -> None:
+class EvaluateConfig(Protocol):
+    """The keys of ``conf/evaluate.yaml``."""
+
+    ckpt: str
+    device: str
+    output: str
+    seed: Seed
+    data: Any
+    tracker: Any
+    support: Any
+
+
+def evaluate(cfg: EvaluateConfig) -> None:
     """Prints the metrics of a checkpoint as ``conf/evaluate.yaml`` describes; writes them and results.json."""
     predictor = load_predictor(cfg)
     data = instantiate(cfg.data)
@@ -31,7 +44,7 @@ def evaluate(cfg: DictConfig) -> None:
     videos = data.val_dataloader()
     ids = [category.id for category in predictor.categories]
     results: list[dict] = []
-    for video in track(videos, description="videos", console=console):
+    for video in tracked(videos, "evaluating", len(videos), "videos"):
         results += to_results(video.id, len(video.frames), predictor.predict(video.frames), ids)
     path = Path(cfg.output) / "results.json"
     write_results(results, path)

@@ -1,15 +1,26 @@
 """The network of a checkpoint, as the commands that use one are told."""
 
+from typing import Any, Protocol
+
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
 from compfeat.inference.predictor import VideoPredictor
 
 
-def load_predictor(cfg: DictConfig) -> VideoPredictor:
+class CheckpointConfig(Protocol):
+    """The keys of every command that uses a checkpoint."""
+
+    ckpt: str
+    device: str
+    tracker: Any
+    support: Any
+
+
+def load_predictor(cfg: CheckpointConfig) -> VideoPredictor:
+    parts = {name: getattr(cfg, name, None) for name in ("tracker", "support")}
+    changes = {name: instantiate(part) for name, part in parts.items() if part is not None}
     device = find_device(cfg.device)
-    changes = {part: instantiate(cfg[part]) for part in ("tracker", "support") if cfg.get(part) is not None}
     return VideoPredictor.from_checkpoint(cfg.ckpt, device, **changes)
 
 

@@ -3,10 +3,9 @@
 import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
-from omegaconf import DictConfig
-from rich.progress import Progress
 
 from compfeat.commands.console import console
 from compfeat.commands.loading import load_predictor
@@ -15,9 +14,23 @@ from compfeat.inference.predictor import VideoPredictor
 from compfeat.media.overlays import draw_tubes, overlay, worth_drawing
 from compfeat.media.sinks import write_video
 from compfeat.media.sources import Camera, open_frames
+from compfeat.progress import progress
+from compfeat.quantities import Share
 
 
-def predict(cfg: DictConfig) -> None:
+class PredictConfig(Protocol):
+    """The keys of ``conf/predict.yaml``."""
+
+    ckpt: str
+    video: str
+    score: Share
+    device: str
+    output: str
+    tracker: Any
+    support: Any
+
+
+def predict(cfg: PredictConfig) -> None:
     """Writes overlay.mp4 and results.json of one video as ``conf/predict.yaml`` describes."""
     predictor = load_predictor(cfg)
     frames = open_frames(cfg.video)
@@ -26,16 +39,15 @@ def predict(cfg: DictConfig) -> None:
         console.print(f"recording {output / 'overlay.mp4'} until Ctrl-C", soft_wrap=True)
         write_video(output / "overlay.mp4", _live(predictor, frames, cfg.score), frames.fps)
         return
-    length = 0
+    length = 0  # counted, for a container may state a wrong one
 
-    def advance(count: int) -> None:
+    def read(count: int) -> None:
         nonlocal length
         length += count
-        bar.advance(task, count)
+        advance(count)
 
-    with Progress(console=console) as bar:
-        task = bar.add_task(frames.name, total=frames.length)
-        tubes = predictor.predict(frames, advance)
+    with progress(frames.name, frames.length, "frames") as advance:
+        tubes = predictor.predict(frames, read)
     ids = [category.id for category in predictor.categories]
     write_results(to_results(1, length, tubes, ids), output / "results.json")
     drawn = worth_drawing(tubes, cfg.score)

@@ -1,15 +1,23 @@
 """Compares evaluated runs over seeds."""
 
 from pathlib import Path
+from typing import Protocol
 
-from omegaconf import DictConfig
 from rich.table import Table
 
 from compfeat.commands.console import console
+from compfeat.evaluation.tube_ap import Metric
 from compfeat.experiments.spread import collect, spread
 
 
-def report(cfg: DictConfig) -> None:
+class ReportConfig(Protocol):
+    """The keys of ``conf/report.yaml``."""
+
+    runs: str
+    metrics: list[Metric]
+
+
+def report(cfg: ReportConfig) -> None:
     """Prints mean and standard deviation over seeds as ``conf/report.yaml`` describes.
 
     Raises:

@@ -1,47 +1,66 @@
 """Trains a network and measures it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import ProgressBar
 
 from compfeat.categories import coco_class_map
 from compfeat.commands.console import console
 from compfeat.data.holdout import write_ids
+from compfeat.inference.checkpoint import read_run_state
 from compfeat.models.weights import load_pretrained
+from compfeat.quantities import Seed
 
 
-def train(cfg: DictConfig) -> float | None:
+class TrainConfig(Protocol):
+    """The keys of ``conf/train.yaml``."""
+
+    name: str
+    seed: Seed
+    weights: str | None
+    resume: str | None
+    data: Any
+    model: Any
+    module: Any
+    trainer: Any
+    callbacks: Any
+    logger: Any
+
+
+def train(cfg: TrainConfig) -> float | None:
     """Trains a network as ``conf/train.yaml`` describes; returns the best validation AP, for sweeps."""
     pl.seed_everything(cfg.seed, workers=True)
+    if cfg.resume is not None:
+        read_run_state(cfg.resume)  # Lightning would unpickle whatever is in the file
+    callbacks, loggers = _each(cfg.callbacks), _each(cfg.logger)
+    shows_progress = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    trainer = instantiate(
+        cfg.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=shows_progress, _convert_="all"
+    )
     data = instantiate(cfg.data)
     data.prepare_data()
     data.setup()
     if data.held_out is not None:
         write_ids(data.held_out, Path(cfg.trainer.default_root_dir) / "holdout.txt")
-    ground_truth = data.ground_truth
 
-    cfg.model.categories = [{"id": c.id, "name": c.name} for c in data.categories]
-    cfg.model.detector.num_classes = len(data.categories)
-    if cfg.model.detector.backbone.frozen is None:
-        cfg.model.detector.backbone.frozen = cfg.weights is not None
-    recipe = OmegaConf.to_container(cfg.model, resolve=True)
+    recipe: Any = OmegaConf.to_container(cfg.model, resolve=True)
+    recipe["categories"] = [{"id": c.id, "name": c.name} for c in data.categories]
+    recipe["detector"]["num_classes"] = len(data.categories)
     predictor = instantiate(recipe, _convert_="all")
     if cfg.weights is not None:
-        source = str(cfg.weights)
-        class_map = coco_class_map(data.categories) if source == "coco" or source.startswith("coco:") else None
-        console.print(str(load_pretrained(predictor.detector, source.removeprefix("coco:"), class_map)))
-
+        class_map = coco_class_map(data.categories) if cfg.weights.split(":")[0] == "coco" else None
+        console.print(str(load_pretrained(predictor.detector, cfg.weights.removeprefix("coco:"), class_map)))
     if not predictor.detector.uses_support:
         data.sampler.support_frames = 0  # not decoded in vain
 
+    ground_truth = data.ground_truth
+    if ground_truth is None:
+        trainer.limit_val_batches = 0
     module = instantiate(cfg.module, _convert_="all")(predictor=predictor, recipe=recipe, ground_truth=ground_truth)
-    unscored = {} if ground_truth else {"limit_val_batches": 0}
-    trainer = instantiate(
-        cfg.trainer, callbacks=_each(cfg.callbacks), logger=_each(cfg.logger), _convert_="all", **unscored
-    )
     trainer.fit(module, data, ckpt_path=cfg.resume)
 
     checkpoint = trainer.checkpoint_callback

@@ -21,6 +21,7 @@ from compfeat.data.clips.ytvis import VideoItem, YTVISClips, YTVISVideos
 from compfeat.data.errors import AnnotationError
 from compfeat.data.holdout import hold_out, read_ids
 from compfeat.data.shapes import ShapesGenerator
+from compfeat.quantities import Count, Seed, Share, Side, Workers
 from compfeat.structures import Category, Clip, ClipBatch
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,17 @@ class EpochSampler(Sampler[tuple[int, int]]):
         order = torch.randperm(self.length, generator=generator)
         for index in order[self.rank :: self.ranks][: len(self)].tolist():
             yield self.epoch, index
+
+
+class ClipLoader(DataLoader[Clip]):
+    """Sends its workers for clips when the first batch is asked for, not when it is iterated.
+
+    Lightning makes the iterator early, to count the steps of an epoch, and only afterwards tells the sampler which
+    epoch a resumed run goes on with; workers that were sent at once would bring clips of epoch 0.
+    """
+
+    def __iter__(self) -> Iterator[ClipBatch]:  # type: ignore[override]
+        yield from super().__iter__()
 
 
 class VISDataModule(pl.LightningDataModule):
@@ -86,17 +98,17 @@ class VISDataModule(pl.LightningDataModule):
         root: str,
         train_split: str = "train",
         val_split: str | None = "valid",
-        holdout: int | str | None = None,
-        size: tuple[int, int] = (640, 360),
-        flip: float = 0.5,
+        holdout: Count | str | None = None,
+        size: tuple[Side, Side] = (640, 360),
+        flip: Share = 0.5,
         sampler: ClipSampler | None = None,
-        batch_size: int = 4,
-        workers: int = 2,
-        seed: int = 0,
+        batch_size: Count = 4,
+        workers: Workers = 2,
+        seed: Seed = 0,
         generator: ShapesGenerator | None = None,
         coco: partial[COCOPseudoClips] | None = None,
-        coco_share: float = 0.5,
-        only_videos: int | None = None,
+        coco_share: Share = 0.5,
+        only_videos: Count | None = None,
         cache: str | None = None,
     ) -> None:
         super().__init__()
@@ -129,7 +141,7 @@ class VISDataModule(pl.LightningDataModule):
 
     def prepare_data(self) -> None:
         if self.generator is not None:
-            self.generator.write(self.root)
+            self.generator.write(self.root, filter(None, (self.train_split, self.val_split)))
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the annotations and chooses the videos.
@@ -236,11 +248,13 @@ class VISDataModule(pl.LightningDataModule):
         )
         return MixedClips(clips, pseudo_clips, self.coco_share, self.seed)
 
-    def train_dataloader(self) -> DataLoader[Clip]:
+    def train_dataloader(self) -> ClipLoader:
         clips = self.train_clips()
+        count = len(clips)  # type: ignore[arg-type]
         rank, ranks = self._rank()
-        order = EpochSampler(len(clips), self.seed, rank, ranks)  # type: ignore[arg-type]
-        return DataLoader(
+        _require_shares(count, ranks, "training clips")
+        order = EpochSampler(count, self.seed, rank, ranks)
+        return ClipLoader(
             clips,
             batch_size=self.batch_size,
             sampler=order,
@@ -255,6 +269,7 @@ class VISDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[VideoItem]:
         videos = YTVISVideos(self.val_annotations, self.val_videos)
         rank, ranks = self._rank()
+        _require_shares(len(videos), ranks, "validation videos")
         # Each video once: not padded to equal shares, which would count a video twice.
         return DataLoader(Subset(videos, range(rank, len(videos), ranks)), batch_size=None)
 
@@ -263,6 +278,12 @@ class VISDataModule(pl.LightningDataModule):
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+def _require_shares(count: int, ranks: int, what: str) -> None:
+    """Told on every rank before they wait for each other: one without a share would leave the others waiting."""
+    if 0 < count < ranks:
+        raise ValueError(f"{count} {what} are too few for {ranks} processes: set trainer.devices={count}")
 
 
 @rank_zero_only

@@ -1,4 +1,4 @@
-"""A procedural VIS data set, written to disk once in the layout of YouTube-VIS 2019.
+"""A procedural VIS data set, written to disk once in the layout of YouTube-VIS.
 
 Textured shapes move, turn, grow, hide each other and leave the frame over a slowly moving background. The classes are
 outlines times fine markings ("striped disc", "checked disc", ...), so that they come in pairs that differ in nothing
@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -22,12 +22,14 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from pycocotools import mask as mask_api
-from tqdm import tqdm
+
+from compfeat.progress import tracked
+from compfeat.quantities import Count, Seed, Share, Side
 
 OUTLINES = ("disc", "square", "triangle", "star")
 MARKINGS = ("striped", "checked")
 CLASSES = tuple(f"{marking} {outline}" for outline in OUTLINES for marking in MARKINGS)
-SPLITS = ("train", "valid")
+SPLITS = ("train", "valid", "test")  # to learn from, to choose by, to be measured on once
 
 FORMAT_VERSION = 1  # raised whenever the same knobs draw other pictures, so that old folders are not taken for new ones
 SUPERSAMPLING = 2
@@ -44,7 +46,7 @@ class ShapesGenerator:
     """The knobs of the data set; equal knobs give equal files, byte for byte.
 
     Args:
-        train_videos, valid_videos: videos in each split.
+        train_videos, valid_videos, test_videos: videos in each split.
         length: frames of a video.
         width, height: of a frame, in pixels.
         seed: of everything random; no two splits or videos share a stream.
@@ -59,21 +61,22 @@ class ShapesGenerator:
         ValueError: a knob is out of its range.
     """
 
-    train_videos: int = 600
-    valid_videos: int = 60
-    length: int = 12
-    width: int = 160
-    height: int = 96
-    seed: int = 0
-    max_objects: int = 4
-    degraded: float = 0.5
-    lookalikes: float = 0.3
-    occlusion: float = 0.5
-    jumps: float = 0.0
+    train_videos: Count = 600
+    valid_videos: Count = 60
+    test_videos: Count = 60
+    length: Count = 12
+    width: Side = 160
+    height: Side = 96
+    seed: Seed = 0
+    max_objects: Count = 4
+    degraded: Share = 0.5
+    lookalikes: Share = 0.3
+    occlusion: Share = 0.5
+    jumps: Share = 0.0
     scenes: bool = False
 
     def __post_init__(self) -> None:
-        lowest = dict(train_videos=1, valid_videos=1, length=1, width=32, height=32, seed=0, max_objects=1)
+        lowest = dict(train_videos=1, valid_videos=1, test_videos=1, length=1, width=32, height=32, seed=0, max_objects=1)
         for knob, low in lowest.items():
             if getattr(self, knob) < low:
                 raise ValueError(f"shapes: {knob} must be at least {low}, not {getattr(self, knob)}")
@@ -89,35 +92,41 @@ class ShapesGenerator:
         fingerprint = hashlib.sha256(json.dumps([FORMAT_VERSION, knobs]).encode()).hexdigest()[:10]
         return Path(root) / f"shapes-{fingerprint}"
 
-    def write(self, root: Path) -> Path:
-        """Writes ``{split}.json`` and ``{split}/JPEGImages/<video>/<frame>.jpg`` unless they are there; returns `path`.
+    def write(self, root: Path, splits: Iterable[str] = SPLITS) -> Path:
+        """Writes ``{split}/instances.json`` and ``{split}/JPEGImages/<video>/<frame>.jpg`` of the splits that are not
+        there yet; returns `path`.
 
-        The json is that of YouTube-VIS 2019 with compressed RLE; each video also has ``degraded``, one bool a frame.
-        The folder appears complete or not at all, also when several processes write it at once.
+        The json is that of YouTube-VIS with compressed RLE; each video also has ``degraded``, one bool a frame. The
+        folder of a split appears complete or not at all, also when several processes write it at once.
+
+        Raises:
+            ValueError: there is no such split.
         """
         path = self.path(root)
-        if path.exists():
-            return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as temporary:
-            folder = Path(temporary) / path.name
-            for split in SPLITS:
+        for split in splits:
+            if split not in SPLITS:
+                raise ValueError(f"shapes: there is no split {split!r}, but {', '.join(SPLITS)}")
+            if (path / split).exists():
+                continue
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=path, prefix=f".{split}-") as temporary:
+                folder = Path(temporary) / split
                 self._write_split(folder, split)
-            try:
-                folder.rename(path)
-            except OSError:  # a folder that is not empty stands there: another process was faster and wrote the same
-                if not path.exists():
-                    raise
+                try:
+                    folder.rename(path / split)
+                except OSError:  # a folder that is not empty stands there: another process was faster, with the same
+                    if not (path / split).exists():
+                        raise
         return path
 
     def _write_split(self, folder: Path, split: str) -> None:
         count = getattr(self, f"{split}_videos")
-        (folder / split).mkdir(parents=True)
+        folder.mkdir()
         workers = min(count, os.cpu_count() or 1)
         context = get_context("spawn")  # a fork of a process that has used OpenCV's threads can hang in OpenCV
         with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
             written = pool.map(self._write_video, [folder] * count, [split] * count, range(count), chunksize=4)
-            entries = list(tqdm(written, total=count, desc=f"{folder.name}: drawing {split}", unit="video"))
+            entries = list(tracked(written, f"drawing {split} of the built-in data set", count, "videos"))
         annotations = [annotation for _, of_video in entries for annotation in of_video]
         content = {
             "info": {"description": "CompFeat shapes", "version": FORMAT_VERSION, "knobs": asdict(self)},
@@ -125,7 +134,7 @@ class ShapesGenerator:
             "categories": [{"id": label, "name": name} for label, name in enumerate(CLASSES, start=1)],
             "annotations": [{"id": number} | annotation for number, annotation in enumerate(annotations, start=1)],
         }
-        (folder / f"{split}.json").write_text(json.dumps(content))
+        (folder / "instances.json").write_text(json.dumps(content))
 
     def _write_video(self, folder: Path, split: str, index: int) -> tuple[dict, list[dict]]:
         """Draws one video; returns its entry in ``videos`` and its ``annotations``, which have no ids yet."""
@@ -141,7 +150,7 @@ class ShapesGenerator:
         degraded = camera.random(self.length) < self.degraded
 
         names = [f"{index:04d}/{frame:05d}.jpg" for frame in range(self.length)]
-        images = folder / split / "JPEGImages"
+        images = folder / "JPEGImages"
         (images / f"{index:04d}").mkdir(parents=True)
         tubes = []
         for frame, name in enumerate(names):

@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from pycocotools import mask as rle
@@ -14,7 +14,8 @@ from pycocotools.cocoeval import COCOeval
 
 from compfeat.evaluation.results import ResultsError, validate_results
 
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+Metric = Literal["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
+METRICS: tuple[str, ...] = get_args(Metric)
 AREAS = ((0, 1e5**2), (0, 128**2), (128**2, 256**2), (256**2, 1e5**2))  # all, small, medium, large; pixels
 
 

@@ -18,6 +18,7 @@ from compfeat.inference.checkpoint import CheckpointError, read_checkpoint
 from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
 from compfeat.models.detector import CompFeat, Frames, Memory
+from compfeat.quantities import Count, Side
 from compfeat.structures import Category, Detections, Tube, pad_and_stack
 
 
@@ -44,8 +45,8 @@ class VideoPredictor:
         tracker: OnlineTracker,
         categories: Sequence[Category | Mapping[str, Any]],
         support: SupportBank,
-        size: tuple[int, int] = (640, 360),
-        batch_size: int | None = None,
+        size: tuple[Side, Side] = (640, 360),
+        batch_size: Count | None = None,
     ) -> None:
         self.detector = detector
         self.tracker = tracker

@@ -5,6 +5,8 @@ from collections import deque
 import torch
 from torch import Tensor
 
+from compfeat.quantities import Count, SupportFrames
+
 Maps = dict[str, Tensor]
 
 
@@ -21,7 +23,7 @@ class SupportBank:
         interval: frames between two of a causal bank.
     """
 
-    def __init__(self, frames: int = 4, look_ahead: bool = True, interval: int = 5) -> None:
+    def __init__(self, frames: SupportFrames = 4, look_ahead: bool = True, interval: Count = 5) -> None:
         if frames < 1 or interval < 1:
             raise ValueError(f"support: frames and interval must be at least 1, not {frames} and {interval}")
         self.frames = frames

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from compfeat.quantities import Natural, Weight
 from compfeat.structures import Detections
 
 
@@ -14,9 +15,9 @@ from compfeat.structures import Detections
 class Cues:
     """Weights of what the paper's post-processing adds to the matching scores (MaskTrack R-CNN, Eq. 4)."""
 
-    confidence: float = 1.0
-    iou: float = 2.0
-    label: float = 10.0
+    confidence: Weight = 1.0
+    iou: Weight = 2.0
+    label: Weight = 10.0
 
 
 class OnlineTracker:
@@ -27,7 +28,7 @@ class OnlineTracker:
         keep_unseen: frames for which an object that is not seen is remembered; None is for ever.
     """
 
-    def __init__(self, cues: Cues | None = None, keep_unseen: int | None = None) -> None:
+    def __init__(self, cues: Cues | None = None, keep_unseen: Natural | None = None) -> None:
         if keep_unseen is not None and keep_unseen < 0:
             raise ValueError(f"keep_unseen is a number of frames or null for ever, not {keep_unseen}")
         self.cues = cues

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from compfeat.quantities import Channels, Positive
+
 Features = dict[str, Tensor]  # pyramid maps [B, C, H, W] by level
 
 
@@ -33,7 +35,7 @@ class TemporalAttention(nn.Module):
         scale: of the similarities; 1 is the paper's, None is ``(C / r) ** -0.5``.
     """
 
-    def __init__(self, channels: int, reduction: int = 4, scale: float | None = 1.0) -> None:
+    def __init__(self, channels: Channels, reduction: Channels = 4, scale: Positive | None = 1.0) -> None:
         super().__init__()
         inner = channels // reduction
         self.query = nn.Conv2d(channels, inner, 1)
@@ -87,7 +89,7 @@ class SpatialAttention(nn.Module):
         reduction: r; the context passes through C / r channels.
     """
 
-    def __init__(self, channels: int, reduction: int = 4) -> None:
+    def __init__(self, channels: Channels, reduction: Channels = 4) -> None:
         super().__init__()
         inner = channels // reduction
         self.attention = nn.Conv2d(channels, 1, 1, bias=False)  # a bias would cancel in the softmax
@@ -115,11 +117,11 @@ class DualAttention(nn.Module):
 
     def __init__(
         self,
-        channels: int,
-        reduction: int = 4,
+        channels: Channels,
+        reduction: Channels = 4,
         temporal: bool = True,
         spatial: bool = True,
-        scale: float | None = 1.0,
+        scale: Positive | None = 1.0,
     ) -> None:
         super().__init__()
         self.temporal = TemporalAttention(channels, reduction, scale) if temporal else None

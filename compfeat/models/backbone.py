@@ -1,6 +1,5 @@
 """ResNet with a feature pyramid (He et al. 2016, Lin et al. 2017), pretrained or from scratch."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
@@ -10,13 +9,15 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
+from compfeat.quantities import Channels, Layers
+
 BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
 
 
 def resnet_fpn(
     block: Literal["basic", "bottleneck"],
-    layers: Sequence[int],
-    out_channels: int,
+    layers: tuple[Layers, Layers, Layers, Layers],
+    out_channels: Channels,
     frozen: bool,
     norm: Literal["group", "batch"] = "group",
 ) -> BackboneWithFPN:

@@ -16,6 +16,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from compfeat.models.attention import DualAttention, Features, PyramidAttention, SupportMemory
 from compfeat.models.roi_heads import FRAME_LEVEL, CompFeatRoIHeads, Sizes
 from compfeat.models.track_heads import CorrelationTrackHead, TrackHead
+from compfeat.quantities import Channels, Count, Share, Side
 from compfeat.structures import ClipBatch, Detections
 
 PYRAMID = ["0", "1", "2", "3"]
@@ -86,21 +87,21 @@ class CompFeat(nn.Module):
     def __init__(
         self,
         backbone: BackboneWithFPN,
-        num_classes: int,
+        num_classes: Count,
         track_head: TrackHead | CorrelationTrackHead,
         frame_attention: DualAttention | None = None,
         object_attention: DualAttention | None = None,
-        support_pooling: Sequence[int | None] = (8, 4, 2, 1),
+        support_pooling: tuple[Count | None, Count | None, Count | None, Count | None] = (8, 4, 2, 1),
         support_gradients: bool = True,
-        anchor_sizes: Sequence[int] = (32, 64, 128, 256, 512),
-        rpn_batch_size: int = 64,
-        proposals: int = 200,
-        roi_batch_size: int = 128,
-        box_channels: int = 1024,
-        mask_channels: int = 256,
-        score_threshold: float = 0.05,
-        nms_threshold: float = 0.5,
-        detections: int = 10,
+        anchor_sizes: tuple[Side, Side, Side, Side, Side] = (32, 64, 128, 256, 512),
+        rpn_batch_size: Count = 64,
+        proposals: Count = 200,
+        roi_batch_size: Count = 128,
+        box_channels: Channels = 1024,
+        mask_channels: Channels = 256,
+        score_threshold: Share = 0.05,
+        nms_threshold: Share = 0.5,
+        detections: Count = 10,
     ) -> None:
         super().__init__()
         channels = backbone.out_channels

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from compfeat.models.roi_heads import SampledObjects
+from compfeat.quantities import Channels, Positive
 from compfeat.structures import FrameTarget
 
 
@@ -20,7 +21,7 @@ class TrackHead(nn.Module):
         hidden: width of both layers; no ReLU follows the last.
     """
 
-    def __init__(self, channels: int, size: int = 7, hidden: int = 1024) -> None:
+    def __init__(self, channels: Channels, size: Channels = 7, hidden: Channels = 1024) -> None:
         super().__init__()
         last = nn.Linear(hidden, hidden)
         self.embed = nn.Sequential(nn.Flatten(), nn.Linear(channels * size * size, hidden), nn.ReLU(), last)
@@ -87,7 +88,7 @@ class CorrelationTrackHead(nn.Module):
 
     STRIDE = 16  # of the frame features, in pixels
 
-    def __init__(self, channels: int, sigma: float = 0.25) -> None:
+    def __init__(self, channels: Channels, sigma: Positive = 0.25) -> None:
         super().__init__()
         self.sigma = sigma
         self.refine = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU())

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
 
 from compfeat.media.overlays import contact_sheet, overlay, worth_drawing
+from compfeat.quantities import Count, Natural, Share
 
 
 class ValidationOverlays(pl.Callback):
@@ -20,7 +21,7 @@ class ValidationOverlays(pl.Callback):
         score: only tubes scored at least this are drawn.
     """
 
-    def __init__(self, videos: int = 3, frames: int = 5, score: float = 0.3) -> None:
+    def __init__(self, videos: Natural = 3, frames: Count = 5, score: Share = 0.3) -> None:
         self.videos = videos
         self.frames = frames
         self.score = score

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from compfeat.evaluation import evaluate
 from compfeat.evaluation.results import to_results
 from compfeat.inference.predictor import VideoPredictor
+from compfeat.quantities import Count, Seed, Weight
 from compfeat.structures import ClipBatch
 
 
@@ -43,10 +44,10 @@ class VISModule(pl.LightningModule):
         recipe: Mapping[str, Any],
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[..., LambdaLR],
-        batch_size: int,
-        reference_batch: int,
-        seed: int = 0,
-        loss_weights: Mapping[str, float] | None = None,
+        batch_size: Count,
+        reference_batch: Count,
+        seed: Seed = 0,
+        loss_weights: Mapping[str, Weight] | None = None,
         ground_truth: dict | None = None,
     ) -> None:
         super().__init__()
@@ -115,7 +116,8 @@ class VISModule(pl.LightningModule):
             torch.distributed.all_gather_object(shares, results)
             results = [entry for share in shares for entry in share]
         for name, value in evaluate(self.ground_truth, results).items():
-            self.log(f"val/{name}", value, prog_bar=name == "AP", rank_zero_only=False, sync_dist=False)
+            # The same on every rank: their maximum is the value itself, which their mean need not be to the last bit.
+            self.log(f"val/{name}", value, prog_bar=name == "AP", sync_dist=True, reduce_fx="max")
 
     def configure_optimizers(self) -> Any:
         total = self.batch_size * self.trainer.world_size * self.trainer.accumulate_grad_batches

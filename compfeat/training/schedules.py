@@ -5,14 +5,16 @@ import math
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from compfeat.quantities import Count, Natural, Share
+
 
 def warmup_multistep(
     optimizer: Optimizer,
     steps_per_epoch: int,
-    warmup_steps: int = 500,
-    warmup_factor: float = 1 / 3,
-    milestones: tuple[int, ...] = (8, 11),
-    gamma: float = 0.1,
+    warmup_steps: Natural = 500,
+    warmup_factor: Share = 1 / 3,
+    milestones: tuple[Natural, ...] = (8, 11),
+    gamma: Share = 0.1,
 ) -> LambdaLR:
     """Linear warm-up from ``warmup_factor`` over ``warmup_steps``; times ``gamma`` at each epoch of ``milestones``.
 
@@ -27,7 +29,11 @@ def warmup_multistep(
 
 
 def warmup_cosine(
-    optimizer: Optimizer, steps_per_epoch: int, epochs: int, warmup_steps: int = 100, warmup_factor: float = 1 / 3
+    optimizer: Optimizer,
+    steps_per_epoch: int,
+    epochs: Count,
+    warmup_steps: Natural = 100,
+    warmup_factor: Share = 1 / 3,
 ) -> LambdaLR:
     """Linear warm-up as in ``warmup_multistep``, and half a cosine down to zero over all ``epochs``."""
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -11,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import open_dict
-from shell import command
+from shell import ROOT, command
 
 from compfeat.commands.launch import CONF
 
@@ -141,6 +143,10 @@ def test_help_shows_how_to_call(script, cache):
     ("script", "arguments", "said"),
     [
         ("train.py", ["trainer.max_epoch=3"], "max_epoch"),
+        ("train.py", ["trainer.max_epochs=x"], 'trainer.max_epochs="x": should be a valid integer'),
+        ("train.py", ["model.detector.support_pooling=[1,2]"], "should be a list of 4 values"),
+        ("train.py", ["trainer=gpu"], "trainer: No supported gpu backend found"),
+        ("train.py", ["resume=missing.ckpt"], "missing.ckpt"),
         ("train.py", ["data=nowhere"], "nowhere"),
         ("train.py", ["data=ytvis"], "add data.root=PATH"),
         ("train.py", ["data=ytvis_coco", "data.root=missing/folder"], "add data.coco.root=PATH"),
@@ -148,6 +154,7 @@ def test_help_shows_how_to_call(script, cache):
         ("train.py", ["weights=missing.pth", *SMALL], "missing.pth"),
         ("scripts/evaluate.py", [], "add ckpt=PATH"),
         ("scripts/evaluate.py", ["ckpt=missing.ckpt"], "missing.ckpt"),
+        ("scripts/evaluate.py", ["ckpt=missing.ckpt", "device=warp"], "device=warp cannot be used"),
         ("scripts/predict.py", ["ckpt=missing.ckpt", "video=a.mp4"], "missing.ckpt"),
         ("scripts/check_data.py", ["data=ytvis", "data.root=missing/folder"], "missing/folder"),
         ("scripts/benchmark.py", ["speed"], "no benchmark 'speed'"),
@@ -157,6 +164,32 @@ def test_a_wrong_call_is_one_line_and_exit_code_2(script, arguments, said, cache
     error = command(script, *arguments, f"hydra.run.dir={tmp_path}", cache=cache, code=2).stderr
     lines = [line for line in error.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and said in lines[0], error
+
+
+def test_a_job_that_fails_does_not_stop_those_after_it(cache, tmp_path):
+    modes = "data.sampler.mode=foo,random,bar,uniform"
+    done = command(
+        "train.py", "-m", *SMALL, "trainer.max_epochs=1", modes, f"hydra.sweep.dir={tmp_path}", cache=cache, code=2
+    )
+    assert [(tmp_path / str(job) / "checkpoints" / "last.ckpt").is_file() for job in range(4)] == [0, 1, 0, 1]
+    told = done.stderr.split("2 of 4 jobs failed:")[1].strip().splitlines()
+    assert len(told) == 2 and "mode=foo" in told[0] and "mode=bar" in told[1]
+    assert all("should be 'random' or 'uniform'" in line for line in told)
+
+
+def test_a_pipe_that_is_closed_early_is_no_error(cache):
+    script = f"set -o pipefail; {sys.executable} train.py --help | head -1"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and done.stderr == "" and len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_progress_is_lines_in_a_pipe_or_silence(shown, cache, tmp_path):
+    small = [argument for argument in SMALL if shown is False or not argument.startswith("callbacks")]
+    done = command("train.py", *small, "trainer.max_epochs=2", f"hydra.run.dir={tmp_path}", cache=cache)
+    assert ("training: 4 of 4 steps" in done.stderr) == shown
+    assert ("validation: 2 of 2 videos" in done.stderr) == shown
+    assert not {"\r", "\x1b", "%"} & set(done.stdout + done.stderr)
 
 
 @pytest.mark.parametrize("model", options("model"))

@@ -8,7 +8,7 @@ import pytest
 from compfeat.data.shapes import CLASSES, ShapesGenerator
 from compfeat.masks import decode_mask
 
-TINY = dict(train_videos=4, valid_videos=2, length=5, width=96, height=64)
+TINY = dict(train_videos=4, valid_videos=2, test_videos=1, length=5, width=96, height=64)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -31,24 +31,34 @@ def test_equal_knobs_write_equal_bytes_whatever_the_workers(written, tmp_path, m
     again = ShapesGenerator(**TINY, **knobs).write(tmp_path)
     assert again.name == written.name
     assert files(again) == files(written)
-    assert len(files(again)) == 2 + 6 * 5
+    assert len(files(again)) == 3 + 7 * 5
     other = ShapesGenerator(**TINY, **knobs, seed=1)
     assert other.path(tmp_path) != again
-    assert files(other.write(tmp_path))["train.json"] != files(again)["train.json"]
+    assert files(other.write(tmp_path))["train/instances.json"] != files(again)["train/instances.json"]
 
 
 def test_a_written_folder_is_left_alone_and_nothing_else_is_left(tmp_path):
-    generator = ShapesGenerator(train_videos=1, valid_videos=1, length=1, width=32, height=32)
+    generator = ShapesGenerator(train_videos=1, valid_videos=1, test_videos=1, length=1, width=32, height=32)
     folder = generator.write(tmp_path)
-    (folder / "train.json").write_text("mine")
+    (folder / "train/instances.json").write_text("mine")
     assert generator.write(tmp_path) == folder == generator.path(tmp_path)
-    assert (folder / "train.json").read_text() == "mine"
+    assert (folder / "train/instances.json").read_text() == "mine"
     assert list(tmp_path.iterdir()) == [folder]
+    assert sorted(path.name for path in folder.iterdir()) == ["test", "train", "valid"]
 
 
-@pytest.mark.parametrize("split", ["train", "valid"])
+def test_a_split_is_drawn_when_it_is_wanted_and_is_the_same_then(written, tmp_path):
+    knobs = dict(degraded=0, occlusion=1, lookalikes=1, jumps=0.5)
+    folder = ShapesGenerator(**TINY, **knobs).write(tmp_path, ["valid"])
+    assert [path.name for path in folder.iterdir()] == ["valid"]
+    assert files(folder / "valid") == files(written / "valid")
+    with pytest.raises(ValueError, match="no split 'val'"):
+        ShapesGenerator(**TINY, **knobs).write(tmp_path, ["val"])
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_annotations_agree_with_each_other_and_with_the_frames(written, split):
-    content = json.loads((written / f"{split}.json").read_text())
+    content = json.loads((written / split / "instances.json").read_text())
     assert [category["name"] for category in content["categories"]] == list(CLASSES)
     assert [annotation["id"] for annotation in content["annotations"]] == list(
         range(1, len(content["annotations"]) + 1)
@@ -76,7 +86,7 @@ def test_annotations_agree_with_each_other_and_with_the_frames(written, split):
 
 
 def test_lookalikes_share_their_class(written):
-    content = json.loads((written / "train.json").read_text())
+    content = json.loads((written / "train/instances.json").read_text())
     for video in content["videos"]:
         classes = [a["category_id"] for a in content["annotations"] if a["video_id"] == video["id"]]
         assert len(set(classes)) < len(classes)
@@ -84,7 +94,7 @@ def test_lookalikes_share_their_class(written):
 
 def test_degraded_frames_are_the_same_film_but_blurred(tmp_path):
     clear, degraded = (ShapesGenerator(**TINY, degraded=share).write(tmp_path) for share in (0, 1))
-    before, after = (json.loads((folder / "train.json").read_text()) for folder in (clear, degraded))
+    before, after = (json.loads((folder / "train/instances.json").read_text()) for folder in (clear, degraded))
     assert before["annotations"] == after["annotations"]
     assert all(all(video["degraded"]) for video in after["videos"])
     assert np.median(sharpness(clear)) > 2 * np.median(sharpness(degraded))
@@ -94,7 +104,7 @@ def test_a_scene_tells_the_marking_of_an_outline(tmp_path):
     def pairs(scenes: bool) -> list[set[int]]:
         knobs = dict(TINY, length=1, train_videos=24)
         folder = ShapesGenerator(**knobs, degraded=0, lookalikes=0, max_objects=8, scenes=scenes).write(tmp_path)
-        content = json.loads((folder / "train.json").read_text())
+        content = json.loads((folder / "train/instances.json").read_text())
         return [
             {a["category_id"] - 1 for a in content["annotations"] if a["video_id"] == video["id"]}
             for video in content["videos"]

@@ -12,6 +12,7 @@ from compfeat.data.clips.frames import read_scaled
 from compfeat.data.clips.transforms import AffineMotion, ClipFlip, fit, frame_target, to_tensor
 from compfeat.data.errors import AnnotationError
 from compfeat.masks import decode_mask
+from compfeat.quantities import Share
 from compfeat.structures import Category, Clip, FrameTarget
 
 
@@ -50,7 +51,7 @@ class COCOPseudoClips(Dataset[Clip]):
         flip: ClipFlip,
         seed: int,
         motion: AffineMotion,
-        min_visible: float = 0.25,
+        min_visible: Share = 0.25,
         strict: bool = False,
         cache: Path | None = None,
     ) -> None:

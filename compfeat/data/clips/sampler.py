@@ -5,6 +5,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from compfeat.quantities import SupportFrames
+
 
 class ClipFrames(NamedTuple):
     """Frame indices of one clip."""
@@ -25,7 +27,7 @@ class ClipSampler:
         mode: how support frames are chosen.
     """
 
-    def __init__(self, support_frames: int = 2, mode: Literal["random", "uniform"] = "random") -> None:
+    def __init__(self, support_frames: SupportFrames = 2, mode: Literal["random", "uniform"] = "random") -> None:
         if support_frames < 0:
             raise ValueError(f"support_frames must not be negative, but is {support_frames}")
         if mode not in ("random", "uniform"):

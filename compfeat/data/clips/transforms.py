@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from compfeat.data.clips.frames import resize
+from compfeat.quantities import Share, Slant, Turn
 from compfeat.structures import FrameTarget
 
 
@@ -30,7 +31,7 @@ class ClipFlip:
         probability: of a flip.
     """
 
-    def __init__(self, probability: float = 0.5) -> None:
+    def __init__(self, probability: Share = 0.5) -> None:
         self.probability = probability
         self.flip = A.HorizontalFlip(p=1.0)
 
@@ -56,7 +57,7 @@ class AffineMotion:
         shear: bound of the shear, in degrees.
     """
 
-    def __init__(self, rotate: float = 15.0, translate: float = 0.1, shear: float = 10.0) -> None:
+    def __init__(self, rotate: Turn = 15.0, translate: Share = 0.1, shear: Slant = 10.0) -> None:
         self.affine = A.Affine(
             rotate=(-rotate, rotate),
             translate_percent={axis: (-translate, translate) for axis in "xy"},

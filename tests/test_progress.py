@@ -1,0 +1,55 @@
+import re
+
+import pytest
+
+import compfeat.progress
+from compfeat.progress import ProgressLines, tracked
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test moves."""
+    now = [100.0]
+    monkeypatch.setattr(compfeat.progress, "monotonic", lambda: now[0])
+    return now
+
+
+def test_lines_tell_every_tenth_and_the_time_left(clock, capsys):
+    lines = ProgressLines("training", 100, "steps")
+    for _ in range(100):
+        clock[0] += 2
+        lines.advance(note=lambda: "loss 3")
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 10
+    assert told[0] == "training: 10 of 100 steps, 0.5 a second, 3 min left, loss 3"
+    assert told[-2] == "training: 90 of 100 steps, 0.5 a second, 20 s left, loss 3"
+    assert told[-1] == "training: 100 of 100 steps, 0.5 a second, loss 3"
+
+
+def test_lines_that_would_come_too_fast_are_left_out_but_the_last(clock, capsys):
+    lines = ProgressLines("evaluating", 20, "videos")
+    for _ in range(20):
+        clock[0] += 0.1
+        lines.advance()
+    assert capsys.readouterr().err == "evaluating: 20 of 20 videos, 10 a second\n"
+
+
+def test_silence_never_lasts_and_an_unknown_length_is_counted(clock, capsys):
+    lines = ProgressLines("dog", None, "frames")
+    for _ in range(100):
+        clock[0] += 1
+        lines.advance(2)
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"dog: {2 * seconds} frames, 2 a second" for seconds in (31, 62, 93)]
+
+
+def test_steps_done_before_do_not_count_for_the_pace(clock, capsys):
+    lines = ProgressLines("training", 1000, "steps", done=900)
+    clock[0] += 50
+    lines.advance(50)
+    assert capsys.readouterr().err == "training: 950 of 1000 steps, 1 a second, 50 s left\n"
+
+
+def test_tracked_items_are_passed_on(capsys):
+    assert list(tracked([3, 1, 2], "drawing", 3, "videos")) == [3, 1, 2]
+    assert re.fullmatch(r"drawing: 3 of 3 videos, \S+ a second\n", capsys.readouterr().err)

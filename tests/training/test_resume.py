@@ -1,0 +1,137 @@
+"""That an interrupted run goes on as if nothing had happened."""
+
+import csv
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from generated import HEIGHT, WIDTH, write_data_set
+from pytorch_lightning.callbacks import ModelCheckpoint
+from shell import ROOT
+
+from compfeat.data.datamodule import VISDataModule
+from compfeat.training.module import VISModule
+from compfeat.training.schedules import warmup_multistep
+
+STEPS, EPOCHS = 3, 4
+RUN = [  # with as many workers as are the default
+    "data.generator.train_videos=6",
+    "data.generator.valid_videos=1",
+    "data.generator.length=4",
+    "data.batch_size=2",
+    f"trainer.max_epochs={EPOCHS}",
+    "trainer.log_every_n_steps=1",
+]
+
+
+def losses(folder):
+    """The losses of each step, as they were written."""
+    path = folder / "metrics.csv"
+    rows = csv.DictReader(path.open()) if path.exists() else ()
+    names = ("train/loss", "train/loss_classifier", "train/loss_track")
+    return {int(row["step"]): [row[name] for name in names] for row in rows if row.get("train/loss")}
+
+
+def train(folder, cache, *arguments):
+    """Starts a run; one thread each, because the threads of several processes on the same cores wait for each other."""
+    environment = os.environ | {"COMPFEAT_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    arguments = [sys.executable, str(ROOT / "train.py"), *RUN, f"hydra.run.dir={folder}", *arguments]
+    with folder.with_suffix(".txt").open("w") as output:
+        return subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=output, stderr=output)
+
+
+def test_a_killed_run_is_resumed_with_the_same_losses_to_the_last_digit(tmp_path):
+    cache, whole, part, resumed = (tmp_path / name for name in ("cache", "whole", "part", "resumed"))
+    assert train(whole, cache).wait() == 0, whole.with_suffix(".txt").read_text()
+
+    process = train(part, cache)
+    while process.poll() is None and len(losses(part)) <= STEPS:  # until the second epoch has begun
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, part.with_suffix(".txt").read_text()
+
+    last = part / "checkpoints" / "last.ckpt"
+    assert train(resumed, cache, f"resume={last}").wait() == 0, resumed.with_suffix(".txt").read_text()
+    expected, done = losses(whole), (torch.load(last, weights_only=True)["epoch"] + 1) * STEPS
+    assert STEPS <= done <= len(losses(part)) < len(expected) == STEPS * EPOCHS
+    assert losses(part) == {step: expected[step] for step in losses(part)}
+    assert losses(resumed) == {step: expected[step] for step in range(done, STEPS * EPOCHS)}
+
+
+class Recorder(torch.nn.Module):
+    """Stands in for the network, and remembers the clips it was trained on."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.clips = []
+
+    def forward(self, batch):
+        self.clips += zip(batch.names, batch.current.sum((1, 2, 3)).tolist(), strict=True)
+        return {"loss_mask": self.weight * 1.0, "match_accuracy": torch.tensor(math.nan)}
+
+
+class Predictor:
+    categories = ()
+
+    def __init__(self, detector):
+        self.detector = detector
+
+    def predict(self, frames):
+        return []
+
+
+def clips_of(root, folder, epochs, resume=None, **options):
+    """The clips that a run of so many epochs trains on."""
+    data = VISDataModule(str(root), val_split="train", size=(WIDTH, HEIGHT), batch_size=2)
+    data.setup()
+    module = VISModule(
+        Predictor(Recorder()),
+        recipe={},
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
+        scheduler=warmup_multistep,
+        batch_size=2,
+        reference_batch=2,
+        ground_truth=data.ground_truth,
+    )
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=epochs,
+        callbacks=[ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True)],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        **options,
+    )
+    trainer.fit(module, data, ckpt_path=resume)
+    return module.detector.clips
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"accumulate_grad_batches": 2},
+        {"val_check_interval": 0.5},
+        {"check_val_every_n_epoch": 2},
+        {"reload_dataloaders_every_n_epochs": 1},
+    ],
+    ids=lambda options: next(iter(options), "defaults"),
+)
+def test_each_epoch_has_clips_of_its_own_and_a_resumed_run_goes_on_with_them(options, tmp_path):
+    root = write_data_set(tmp_path / "data", lengths=(4,) * 8)
+    whole = clips_of(root, tmp_path / "whole", 4, **options)
+    part = clips_of(root, tmp_path / "part", 2, **options)
+    resumed = clips_of(root, tmp_path / "resumed", 4, resume=tmp_path / "part" / "last.ckpt", **options)
+    assert part + resumed == whole
+    epochs = [whole[start : start + 8] for start in range(0, 32, 8)]
+    assert [len({name.split("/")[0] for name, _ in epoch}) for epoch in epochs] == [8] * 4
+    assert len({tuple(epoch) for epoch in epochs}) == 4
