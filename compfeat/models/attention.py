@@ -17,10 +17,6 @@ class SupportMemory(NamedTuple):
     key: Tensor
     value: Tensor
 
-    def clip(self, index: int) -> "SupportMemory":
-        """The part of one clip, as a batch of one."""
-        return SupportMemory(self.key[index : index + 1], self.value[index : index + 1])
-
 
 class TemporalAttention(nn.Module):
     """Every position of the current frame gathers context from all positions of all support frames (Eq. 1, Fig. 3a).

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss, maskrcnn_inference, maskrcnn_loss
 from torchvision.ops import MultiScaleRoIAlign
 
@@ -114,4 +115,6 @@ class CompFeatRoIHeads(RoIHeads):
             return list(rois.split(counts))
         if memory is None or len(memory.key) == 1:  # frames of one video share their support frames
             return list(self.object_attention.refine(rois, memory).split(counts))
-        return [self.object_attention.refine(x, memory.clip(i)) for i, x in enumerate(rois.split(counts))]
+        padded = pad_sequence(rois.split(counts), batch_first=True)  # all clips in one call, each with as many RoIs
+        refined = self.object_attention.refine(padded.flatten(0, 1), memory).unflatten(0, padded.shape[:2])
+        return [x[:count] for x, count in zip(refined, counts, strict=True)]

@@ -211,3 +211,17 @@ def test_frozen_backbone_trains_neither_stem_nor_norms():
     assert not any(name.startswith(("body.conv1", "body.layer1", "body.bn1")) for name in trained)
     assert not any(".bn" in name for name in trained)
     assert any(name.startswith("body.layer2") for name in trained)
+
+
+def test_objects_of_several_clips_are_refined_each_by_the_support_frames_of_its_clip():
+    model = detector(modules="object").eval()
+    clips = batch((3, 1), (1, 2), (0, 0))
+    boxes = [t["boxes"] for t in clips.targets]
+    with torch.inference_mode():
+        current, _, memory = model.encode(clips)
+        together = model.roi_heads.object_features(current.maps, boxes, current.image_sizes, memory.objects)
+        for i, frame in enumerate(current.split()):
+            one = memory.objects._replace(key=memory.objects.key[i : i + 1], value=memory.objects.value[i : i + 1])
+            (alone,) = model.roi_heads.object_features(frame.maps, boxes[i : i + 1], frame.image_sizes, one)
+            torch.testing.assert_close(together[i], alone, atol=1e-5, rtol=1e-5)
+    assert [len(x) for x in together] == [3, 1, 0]

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pycocotools import mask as rle
 
 from compfeat.data.datamodule import VISDataModule
 from compfeat.masks import decode_mask
@@ -29,7 +30,8 @@ class Guess:
     def _moved(self, track, rng):
         seen = [i for i, mask in enumerate(track.segmentations) if mask]
         shift, label = rng.integers(0, 6), track.label if rng.random() < 0.8 else 1 + track.label % 8
-        masks = [np.roll(decode_mask(track.segmentations[i]), shift, axis=1) for i in seen]
+        moved = [np.roll(decode_mask(track.segmentations[i]), shift, axis=1) for i in seen]
+        masks = [rle.encode(np.asfortranarray(mask)) for mask in moved]
         return Tube(track.id, seen, [(0, 0, 1, 1)] * len(seen), masks, [rng.random()] * len(seen), [label] * len(seen))
 
 
