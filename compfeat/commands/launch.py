@@ -32,7 +32,7 @@ NOISE = (  # what libraries say that no user of this project can or should act o
     r"The 'val_dataloader' does not have many workers",
     r"The 'train_dataloader' does not have many workers",
     r"The number of training batches .* is smaller than the logging interval",  # counted over epochs here
-    r"Grad strides do not match bucket view strides",  # of 1x1 convolutions, whose weights are laid out alike either way
+    r"Grad strides do not match bucket view strides",  # of 1x1 convolutions: harmless
     r"Checkpoint directory .* exists and is not empty",  # of a run done again
 )
 USER_ERRORS = (

@@ -76,7 +76,9 @@ class ShapesGenerator:
     scenes: bool = False
 
     def __post_init__(self) -> None:
-        lowest = dict(train_videos=1, valid_videos=1, test_videos=1, length=1, width=32, height=32, seed=0, max_objects=1)
+        lowest = dict(
+            train_videos=1, valid_videos=1, test_videos=1, length=1, width=32, height=32, seed=0, max_objects=1
+        )
         for knob, low in lowest.items():
             if getattr(self, knob) < low:
                 raise ValueError(f"shapes: {knob} must be at least {low}, not {getattr(self, knob)}")

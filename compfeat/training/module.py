@@ -124,9 +124,9 @@ class VISModule(pl.LightningModule):
         optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
         for group in optimizer.param_groups:
             group["lr"] *= total / self.reference_batch
-        steps = self.trainer.estimated_stepping_batches
-        epochs = self.trainer.max_epochs if self.trainer.max_epochs and self.trainer.max_epochs > 0 else 1
-        scheduler = self.make_scheduler(optimizer, steps_per_epoch=max(1, int(steps) // epochs))
+        self.trainer.fit_loop.setup_data()  # which counts the batches; a run that ends early has the same schedule
+        steps = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        scheduler = self.make_scheduler(optimizer, steps_per_epoch=steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 import functools
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -91,7 +92,8 @@ def test_learning_rate_scales_linearly_with_the_total_batch(world, accumulate, e
     made = module(loss_mask=1.0)
 
     class Trainer:
-        world_size, accumulate_grad_batches, estimated_stepping_batches, max_epochs = world, accumulate, 100, 10
+        world_size, accumulate_grad_batches, num_training_batches = world, accumulate, 100
+        fit_loop = SimpleNamespace(setup_data=lambda: None)
 
     made._trainer = Trainer()
     configured = made.configure_optimizers()
