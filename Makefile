@@ -19,10 +19,13 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
 	@touch $@
 
+DEMO := data=shapes_easy data.root=outputs/demo/data
+
 demo: $(READY) ## train a small network on the built-in data set, measure it, write an overlay video
-	$(BIN)/python train.py recipe=demo data=shapes_easy data.root=outputs/demo/data
-	$(BIN)/python scripts/evaluate.py ckpt=outputs/demo/checkpoints/best.ckpt output=outputs/demo data=shapes_easy data.root=outputs/demo/data data.val_split=test data.generator.valid_videos=12
-	$(BIN)/python scripts/predict.py ckpt=outputs/demo/checkpoints/best.ckpt output=outputs/demo/video score=0.2 video=$$(ls -d outputs/demo/data/*/test/JPEGImages/0003)
+	$(BIN)/python train.py recipe=detector $(DEMO) hydra.run.dir=outputs/demo/detector
+	$(BIN)/python train.py recipe=demo $(DEMO) weights=outputs/demo/detector/checkpoints/last.ckpt
+	$(BIN)/python scripts/evaluate.py ckpt=outputs/demo/checkpoints/last.ckpt output=outputs/demo $(DEMO) data.val_split=test
+	$(BIN)/python scripts/predict.py ckpt=outputs/demo/checkpoints/last.ckpt output=outputs/demo/video video=$$(ls -d outputs/demo/data/*/test/JPEGImages/0003)
 
 shapes: $(READY) ## CompFeat against its baseline on hard videos of the built-in data set, three seeds each
 	$(BIN)/python train.py recipe=detector data=shapes_easy

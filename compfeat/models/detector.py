@@ -65,7 +65,8 @@ class CompFeat(nn.Module):
     Args:
         backbone: from images ``[B, 3, H, W]`` to pyramid maps with ``out_channels`` channels.
         num_classes: classes of the data set, without background.
-        track_head: scores detected against remembered objects.
+        track_head: scores detected against remembered objects; None detects only, and leaves matching to the
+            tracker's cues.
         frame_attention: refines pyramid maps before proposals are made, one module for all levels; None leaves them as
             they are.
         object_attention: refines the features of every RoI before any head sees them; None leaves them as they are.
@@ -88,7 +89,7 @@ class CompFeat(nn.Module):
         self,
         backbone: BackboneWithFPN,
         num_classes: Count,
-        track_head: TrackHead | CorrelationTrackHead,
+        track_head: TrackHead | CorrelationTrackHead | None = None,
         frame_attention: DualAttention | None = None,
         object_attention: DualAttention | None = None,
         support_pooling: tuple[Count | None, Count | None, Count | None, Count | None] = (8, 4, 2, 1),
@@ -152,16 +153,19 @@ class CompFeat(nn.Module):
             scalars ``loss_objectness``, ``loss_rpn_box_reg`` (proposals), ``loss_classifier``, ``loss_box_reg``,
             ``loss_mask`` (current frame), ``loss_track`` (current against reference frame), ``loss_corr`` (correlation
             maps, where the track head makes them), and ``match_accuracy``, the share of the sampled objects that would
-            be matched rightly (NaN if there are none).
+            be matched rightly (NaN if there are none). The last three only with a track head.
         """
         targets, references = batch.targets, batch.reference_targets
-        current, reference, memory = self.encode(batch)
-        current, reference = self.aggregate(current, memory), self.aggregate(reference, memory)
+        current, memory = self.encode(batch)
+        current = self.aggregate(current, memory)
 
         proposals, rpn_losses = self.rpn(ImageList(current.images, current.image_sizes), current.maps, targets)
         objects, roi_losses = self.roi_heads.losses(
             current.maps, proposals, current.image_sizes, targets, memory.objects
         )
+        if self.track_head is None:
+            return {**rpn_losses, **roi_losses}
+        reference = self.aggregate(self.extract(batch.reference, batch.image_sizes), memory)
         remembered = self.roi_heads.object_features(
             reference.maps, [r["boxes"] for r in references], reference.image_sizes, memory.objects
         )
@@ -170,17 +174,16 @@ class CompFeat(nn.Module):
         )
         return {**rpn_losses, **roi_losses, **track_losses}
 
-    def encode(self, batch: ClipBatch) -> tuple[Frames, Frames, Memory]:
-        """The current and the reference frames of B clips, and what is kept of their support frames."""
+    def encode(self, batch: ClipBatch) -> tuple[Frames, Memory]:
+        """The current frames of B clips, and what is kept of their support frames."""
         sizes, (clips, count) = batch.image_sizes, batch.support.shape[:2]
         current = self.extract(batch.current, sizes)
-        reference = self.extract(batch.reference, sizes)
         if not self.uses_support:
-            return current, reference, Memory()
+            return current, Memory()
         with torch.set_grad_enabled(self.support_gradients and torch.is_grad_enabled()):
             support = self.extract(batch.support.flatten(0, 1), [size for size in sizes for _ in range(count)])
         maps = {level: x.unflatten(0, (clips, count)) for level, x in support.maps.items()}
-        return current, reference, self.remember(maps)
+        return current, self.remember(maps)
 
     @property
     def uses_support(self) -> bool:
@@ -222,8 +225,10 @@ class CompFeat(nn.Module):
         """Scores the N objects of one frame against K remembered ones.
 
         ``memory [K, C, h, w]`` holds their ``Detections.features``. Returns ``[N, K + 1]``; column 0, "a new object",
-        is zero.
+        is zero, and so is every other one without a track head.
         """
+        if self.track_head is None:
+            return detections.scores.new_zeros(len(detections), 1 + len(memory))
         return self.track_head([detections.features], [detections.boxes], [detections.frame], [memory])[0]
 
     def normalize(self, images: Tensor, image_sizes: Sizes) -> Tensor:

@@ -82,8 +82,9 @@ class VISModule(pl.LightningModule):
         for name, value in losses.items():
             log(f"train/{name}", value)
         log("train/loss", total, prog_bar=True)
-        if outputs["match_accuracy"].isfinite():
-            log("train/match_accuracy", outputs["match_accuracy"])
+        accuracy = outputs.get("match_accuracy")
+        if accuracy is not None and accuracy.isfinite():
+            log("train/match_accuracy", accuracy)
         return total
 
     def on_train_batch_end(self, outputs: Any, batch: ClipBatch, batch_idx: int) -> None:

@@ -171,7 +171,7 @@ def test_every_parameter_of_every_module_learns_within_a_few_steps():
 def test_gradients_through_support_frames_are_a_switch():
     def body_gradient(through):
         model = detector(modules="all", support_gradients=through)
-        support_only = model.encode(batch((1, 1)))[2].objects.value.sum()
+        support_only = model.encode(batch((1, 1)))[1].objects.value.sum()
         support_only.backward()
         return model.backbone.body.conv1.weight.grad
 
@@ -218,7 +218,7 @@ def test_objects_of_several_clips_are_refined_each_by_the_support_frames_of_its_
     clips = batch((3, 1), (1, 2), (0, 0))
     boxes = [t["boxes"] for t in clips.targets]
     with torch.inference_mode():
-        current, _, memory = model.encode(clips)
+        current, memory = model.encode(clips)
         together = model.roi_heads.object_features(current.maps, boxes, current.image_sizes, memory.objects)
         for i, frame in enumerate(current.split()):
             one = memory.objects._replace(key=memory.objects.key[i : i + 1], value=memory.objects.value[i : i + 1])

@@ -125,7 +125,8 @@ def fitted(devices, root, folder, *resume):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    generator = ShapesGenerator(train_videos=8, valid_videos=5, length=3, width=320, height=192)
+    # So large that some objects are of medium size
+    generator = ShapesGenerator(train_videos=8, valid_videos=5, length=3, width=640, height=384)
     return generator.write(tmp_path_factory.mktemp("shapes"))
 
 
@@ -138,7 +139,7 @@ def two(root, tmp_path_factory):
 def test_every_rank_knows_the_metrics_that_one_process_measures(root, two, tmp_path):
     (one,) = fitted(1, root, tmp_path / "one")
     assert list(one["metrics"]) == [f"val/{name}" for name in METRICS]
-    assert 0.1 < one["metrics"]["val/AP"] < 0.9
+    assert 0.1 < one["metrics"]["val/AP"] < 0.9 and one["metrics"]["val/APm"] > 0
     assert [rank["metrics"] for rank in two[1]] == [one["metrics"]] * 2
 
 
@@ -149,6 +150,15 @@ def test_resumed_ranks_go_on_with_the_clips_of_their_own(root, two, tmp_path):
         assert len(before["clips"]) == 3 * 4 and before["clips"][4:] == after["clips"]
     epochs = [{clip.split("/")[0] for rank in whole for clip in rank["clips"][i : i + 4]} for i in (0, 4, 8)]
     assert [len(epoch) for epoch in epochs] == [8] * 3  # every video once, by one of the ranks
+
+
+@pytest.mark.parametrize(("ranks", "told"), [(6, "5 validation videos"), (9, "8 training clips")])
+def test_too_few_videos_for_all_ranks_are_told_before_any_waits(ranks, told, root, monkeypatch):
+    data = VISDataModule(str(root))
+    data.setup()
+    monkeypatch.setattr(data, "_rank", lambda: (0, ranks))
+    with pytest.raises(ValueError, match=f"{told} are too few for {ranks} processes"):
+        data.val_dataloader() if "validation" in told else data.train_dataloader()
 
 
 def test_two_processes_train_without_a_warning_and_write_once(tmp_path):
