@@ -12,7 +12,7 @@ from compfeat.categories import coco_class_map
 from compfeat.commands.console import console
 from compfeat.data.holdout import write_ids
 from compfeat.inference.checkpoint import read_run_state
-from compfeat.models.weights import load_pretrained
+from compfeat.models.weights import load_pretrained, require_weights
 from compfeat.quantities import Seed
 
 
@@ -34,6 +34,9 @@ class TrainConfig(Protocol):
 def train(cfg: TrainConfig) -> float | None:
     """Trains a network as ``conf/train.yaml`` describes; returns the best validation AP, for sweeps."""
     pl.seed_everything(cfg.seed, workers=True)
+    weights = cfg.weights and cfg.weights.removeprefix("coco:")
+    if weights is not None:
+        require_weights(weights)
     if cfg.resume is not None:
         read_run_state(cfg.resume)  # Lightning would unpickle whatever is in the file
     callbacks, loggers = _each(cfg.callbacks), _each(cfg.logger)
@@ -51,9 +54,9 @@ def train(cfg: TrainConfig) -> float | None:
     recipe["categories"] = [{"id": c.id, "name": c.name} for c in data.categories]
     recipe["detector"]["num_classes"] = len(data.categories)
     predictor = instantiate(recipe, _convert_="all")
-    if cfg.weights is not None:
-        class_map = coco_class_map(data.categories) if cfg.weights.split(":")[0] == "coco" else None
-        console.print(str(load_pretrained(predictor.detector, cfg.weights.removeprefix("coco:"), class_map)))
+    if weights is not None:
+        class_map = coco_class_map(data.categories) if str(cfg.weights).split(":")[0] == "coco" else None
+        console.print(str(load_pretrained(predictor.detector, weights, class_map)), soft_wrap=True)
     if not predictor.detector.uses_support:
         data.sampler.support_frames = 0  # not decoded in vain
 

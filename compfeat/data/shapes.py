@@ -24,7 +24,7 @@ import numpy as np
 from pycocotools import mask as mask_api
 
 from compfeat.progress import tracked
-from compfeat.quantities import Count, Seed, Share, Side
+from compfeat.quantities import Count, Positive, Seed, Share, Side
 
 OUTLINES = ("disc", "square", "triangle", "star")
 MARKINGS = ("striped", "checked")
@@ -36,7 +36,6 @@ SUPERSAMPLING = 2
 MIN_VISIBLE_AREA = 12  # pixels; below this an object counts as hidden
 UNIT_SIDE = 96  # lengths below are in pixels of a frame whose shorter side is this; other frames scale them
 DIAMETER = (26.0, 44.0)
-WAVELENGTH = 8.0  # of the markings
 PAN = 8.0  # how far the background moves to either side
 JPEG_QUALITY = 92
 
@@ -51,6 +50,7 @@ class ShapesGenerator:
         width, height: of a frame, in pixels.
         seed: of everything random; no two splits or videos share a stream.
         max_objects: a video holds 1 to this many objects.
+        wavelength: of the markings; coarse ones are learned sooner.
         degraded: probability that a frame is degraded (blurred, pale and noisy), for each frame on its own.
         lookalikes: probability that a video holds several objects of the same class and colour.
         occlusion: 0 keeps the objects apart, 1 sends all of them across the frame through one place.
@@ -69,6 +69,7 @@ class ShapesGenerator:
     height: Side = 96
     seed: Seed = 0
     max_objects: Count = 4
+    wavelength: Positive = 8.0
     degraded: Share = 0.5
     lookalikes: Share = 0.3
     occlusion: Share = 0.5
@@ -145,7 +146,7 @@ class ShapesGenerator:
         unit = min(self.width, self.height) / UNIT_SIDE
         scene = int(casting.integers(len(BACKGROUNDS)))
         cast = self._cast(casting, scene)
-        sprites = [draw_sprite(actor, unit) for actor in cast]
+        sprites = [draw_sprite(actor, self.wavelength, unit) for actor in cast]
         background = draw_background(casting, scene, self.width, self.height, unit)
         poses = self._poses(motion, len(cast), unit)
         pan = PAN * unit * (1 + np.sin(motion.uniform(0, 6.3, 2) + np.linspace(0, 1.5, self.length)[:, None]))
@@ -157,7 +158,10 @@ class ShapesGenerator:
         tubes = []
         for frame, name in enumerate(names):
             image, masks = render(background, pan[frame], sprites, poses[frame], self.width, self.height)
-            image = degrade(image, camera, unit) if degraded[frame] else image + camera.normal(0, 2, image.shape)
+            if degraded[frame]:
+                image = degrade(image, camera, self.wavelength, unit)
+            else:
+                image = image + camera.normal(0, 2, image.shape)
             pixels = image.clip(0, 255).astype(np.uint8)[..., ::-1]  # OpenCV writes BGR
             cv2.imwrite(str(images / name), pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
             tubes.append([annotate(mask) for mask in masks])
@@ -260,7 +264,7 @@ def outline_points(outline: int) -> np.ndarray:
     return radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
 
 
-def draw_sprite(actor: Actor, unit: float) -> np.ndarray:
+def draw_sprite(actor: Actor, wavelength: float, unit: float) -> np.ndarray:
     """``[S, S, 4] float32``: RGB in [0, 255] times alpha, and alpha in [0, 1]; upright, supersampled, centred."""
     radius = actor.diameter * unit * SUPERSAMPLING / 2
     corners = radius * outline_points(actor.outline)
@@ -274,7 +278,7 @@ def draw_sprite(actor: Actor, unit: float) -> np.ndarray:
     along = x * np.cos(actor.direction) + y * np.sin(actor.direction)
     across = y * np.cos(actor.direction) - x * np.sin(actor.direction)
     # Both markings are half bright, half dark, and have the same wavelength: blurred, they are the same.
-    wave = 2 * np.pi / WAVELENGTH
+    wave = 2 * np.pi / wavelength
     if MARKINGS[actor.marking] == "striped":
         pattern = np.sin(wave * along)
     else:
@@ -360,17 +364,18 @@ def render(
     return image, [(part > 0.5).astype(np.uint8) for part in cover]
 
 
-def degrade(image: np.ndarray, rng: np.random.Generator, unit: float) -> np.ndarray:
+def degrade(image: np.ndarray, rng: np.random.Generator, wavelength: float, unit: float) -> np.ndarray:
     """Blurs ``[H, W, 3]`` by defocus or motion beyond the wavelength of the markings, pales it and adds noise."""
+    blur = wavelength / 8 * unit
     if rng.random() < 0.5:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(3.8, 4.3) * unit)
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(3.8, 4.3) * blur)
     else:  # motion alone would spare the stripes along it
-        reach = int(round(rng.uniform(4, 7) * unit))
+        reach = int(round(rng.uniform(4, 7) * blur))
         angle = rng.uniform(0, np.pi)
         tip = np.round(reach * np.array([np.cos(angle), np.sin(angle)])).astype(int)
         trail = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
         cv2.line(trail, (reach - tip).tolist(), (reach + tip).tolist(), 1.0)
-        image = cv2.GaussianBlur(cv2.filter2D(image, -1, trail / trail.sum()), (0, 0), 3.6 * unit)
+        image = cv2.GaussianBlur(cv2.filter2D(image, -1, trail / trail.sum()), (0, 0), 3.6 * blur)
     mean = image.mean((0, 1))
     return mean + rng.uniform(0.5, 0.75) * (image - mean) + rng.normal(0, rng.uniform(5, 9), image.shape)
 

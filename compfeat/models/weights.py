@@ -100,7 +100,14 @@ def load_pretrained(model: nn.Module, source: str | Path, class_map: Mapping[int
     return report
 
 
+def require_weights(source: str | Path) -> None:
+    """Raises FileNotFoundError where ``source`` of ``load_pretrained`` is a file that is not there; reads nothing."""
+    if source != "coco" and not Path(source).is_file():
+        raise FileNotFoundError(f"no weights at {source}; give weights=coco, coco:PATH or PATH")
+
+
 def _read(source: str | Path) -> dict[str, Tensor]:
+    require_weights(source)
     state = _download() if source == "coco" else _read_file(Path(source))
     for old, new in RENAMED.items():
         state = {re.sub(old, new, name): value for name, value in state.items()}
@@ -116,8 +123,6 @@ def _download() -> Mapping[str, Tensor]:
 
 
 def _read_file(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}; give weights=coco, coco:PATH or PATH")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load names many, from zip to pickle

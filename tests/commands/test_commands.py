@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import open_dict
 from shell import ROOT, command
 
-from compfeat.commands.launch import CONF
+from compfeat.commands.launch import CONF, one_line
 
 SMALL = [
     "data.generator.train_videos=8",
@@ -164,6 +164,16 @@ def test_a_wrong_call_is_one_line_and_exit_code_2(script, arguments, said, cache
     error = command(script, *arguments, f"hydra.run.dir={tmp_path}", cache=cache, code=2).stderr
     lines = [line for line in error.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and said in lines[0], error
+    assert "drawing" not in error and not list(tmp_path.glob("checkpoints"))
+
+
+def test_out_of_memory_is_one_line_that_says_what_takes_less():
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ..."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+        MemoryError("Unable to allocate 1.0 TiB"),
+    ):
+        assert one_line(error).startswith("out of memory: take fewer at a time (data.batch_size")
 
 
 def test_a_job_that_fails_does_not_stop_those_after_it(cache, tmp_path):
