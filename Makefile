@@ -25,7 +25,7 @@ demo: $(READY) ## train a small network on the built-in data set, measure it, wr
 	$(BIN)/python train.py recipe=detector $(DEMO) hydra.run.dir=outputs/demo/detector
 	$(BIN)/python train.py recipe=demo $(DEMO) weights=outputs/demo/detector/checkpoints/last.ckpt
 	$(BIN)/python scripts/evaluate.py ckpt=outputs/demo/checkpoints/last.ckpt output=outputs/demo $(DEMO) data.val_split=test
-	$(BIN)/python scripts/predict.py ckpt=outputs/demo/checkpoints/last.ckpt output=outputs/demo/video video=$$(ls -d outputs/demo/data/*/test/JPEGImages/0033)
+	$(BIN)/python scripts/predict.py ckpt=outputs/demo/checkpoints/last.ckpt output=outputs/demo/video score=0.5 video=$$(ls -d outputs/demo/data/*/test/JPEGImages/0033)
 
 shapes: $(READY) ## CompFeat against its baseline on hard videos of the built-in data set, three seeds each
 	$(BIN)/python train.py recipe=detector data=shapes_easy data.generator.wavelength=8.0 trainer.max_epochs=20 hydra.run.dir=outputs/shapes/detector

@@ -20,7 +20,8 @@ from compfeat.training.module import VISModule
 from compfeat.training.schedules import warmup_multistep
 
 STEPS, EPOCHS = 3, 4
-RUN = [  # with as many workers as are the default
+RUN = [
+    "data.workers=2",  # the default of all data sets but the built-in ones
     "data.generator.train_videos=6",
     "data.generator.valid_videos=1",
     "data.generator.length=4",
