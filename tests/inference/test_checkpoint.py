@@ -18,6 +18,7 @@ from compfeat.inference.predictor import VideoPredictor
 def recipe(*overrides):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", [*overrides])
+    OmegaConf.set_struct(cfg, False)
     cfg.model.detector.num_classes = 1
     cfg.model.categories = [{"id": 1, "name": "cat"}]
     cfg.model.detector.backbone.frozen = False
