@@ -43,8 +43,8 @@ table5: ## Table 5, with post-processing
 table1 table2 table3 table4 table5: $(READY)
 	$(BIN)/python train.py sweep=$@ $(ARGS)
 
-test: $(READY) ## run the test suite
-	$(BIN)/python -m pytest -q
+test: $(READY) ## run the test suite, a process a core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 test-all: $(READY) ## run the test suite with the slow tests
 	$(BIN)/python -m pytest -q -m ""

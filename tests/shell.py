@@ -10,7 +10,7 @@ ROOT = CONF.parent
 
 
 def command(script, *arguments, cache, code=0, cwd=ROOT):
-    environment = os.environ | {"COMPFEAT_CACHE": str(cache), "OMP_NUM_THREADS": "2"}
+    environment = os.environ | {"COMPFEAT_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
     environment.pop("HYDRA_FULL_ERROR", None)
     done = subprocess.run(
         [sys.executable, str(ROOT / script), *arguments],

@@ -64,7 +64,8 @@ def launch(task: Callable[[Any], Any], config_name: str) -> None:
         task: takes the config; the annotation of its argument tells the types of the keys that are its own.
         config_name: of the file under ``conf/``.
     """
-    traceback = os.environ.get(FULL_ERROR) == "1"
+    # Kept under a name of its own: the processes that Lightning starts for DDP find FULL_ERROR set by the next line.
+    traceback = os.environ.setdefault("COMPFEAT_TRACEBACK", os.environ.get(FULL_ERROR, "0")) == "1"
     os.environ[FULL_ERROR] = "1"  # Hydra must raise its errors, not print them
     if "WANDB_API_KEY" not in os.environ:
         os.environ.setdefault("WANDB_MODE", "offline")  # never a prompt
