@@ -11,6 +11,7 @@ from torch import Tensor
 
 from compfeat.benchmarks import report
 from compfeat.models.attention import SupportMemory, TemporalAttention
+from compfeat.progress import tracked
 from compfeat.quantities import Channels, Count, Side
 
 
@@ -26,7 +27,7 @@ class AttentionConfig(Protocol):
 def attention(cfg: AttentionConfig) -> None:
     """Peak memory beyond the inputs, each case in a process of its own, as ``conf/benchmark/attention.yaml`` says."""
     rows, figures = [], {}
-    for frames in cfg.support_frames:
+    for frames in tracked(cfg.support_frames, "measuring", len(cfg.support_frames), "cases"):
         case = (cfg.channels, cfg.height, cfg.width, frames)
         used = [_in_new_process(peak_memory, *case, dense) for dense in (False, True)]
         positions = frames * cfg.height * cfg.width

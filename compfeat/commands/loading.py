@@ -18,6 +18,7 @@ class CheckpointConfig(Protocol):
 
 
 def load_predictor(cfg: CheckpointConfig) -> VideoPredictor:
+    """The predictor of a checkpoint on its device, with the tracker and support policy of the call, if any."""
     parts = {name: getattr(cfg, name, None) for name in ("tracker", "support")}
     changes = {name: instantiate(part) for name, part in parts.items() if part is not None}
     device = find_device(cfg.device)
