@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo shapes table1 table2 table3 table4 table5 test test-all lint format clean distclean
+.PHONY: help setup demo detector shapes table1 table2 table3 table4 table5 test test-all lint format clean distclean
 
 help: ## print this help
 	@echo "CompFeat: video instance segmentation. Targets:"
@@ -27,12 +27,20 @@ demo: $(READY) ## train a small network on the built-in data set, measure it, wr
 	$(BIN)/python scripts/evaluate.py ckpt=outputs/demo/checkpoints/last.ckpt output=outputs/demo $(DEMO) data.val_split=test
 	$(BIN)/python scripts/predict.py ckpt=outputs/demo/checkpoints/last.ckpt output=outputs/demo/video score=0.5 video=$$(ls -d outputs/demo/data/*/test/JPEGImages/0033)
 
-shapes: $(READY) ## CompFeat against its baseline on hard videos of the built-in data set, three seeds each
+DETECTOR := outputs/shapes/detector/checkpoints/last.ckpt
+
+$(DETECTOR): $(READY)
 	$(BIN)/python train.py recipe=detector data=shapes_easy data.generator.wavelength=8.0 trainer.max_epochs=20 hydra.run.dir=outputs/shapes/detector
+
+detector: $(DETECTOR) ## the detector that comparisons and probes on the built-in data set start from, 10 minutes
+
+shapes: $(DETECTOR) ## CompFeat against its baseline on hard videos of the built-in data set, three seeds each
 	$(BIN)/python train.py sweep=shapes
-	for run in outputs/shapes/*-[0-9]; do for tracker in scores cues; do \
-	  $(BIN)/python scripts/evaluate.py ckpt=$$run/checkpoints/last.ckpt data=shapes_hard tracker=$$tracker output=$$run/$$tracker || exit; \
-	done; done
+	for run in outputs/shapes/*-[0-9]; do \
+	  for how in "scores soft" "cues soft" "scores hard" "paper_cues hard"; do set -- $$how; \
+	    $(BIN)/python scripts/evaluate.py ckpt=$$run/checkpoints/last.ckpt data=shapes_hard data.val_split=test tracker=$$1 labels=$$2 output=$$run/$$1-$$2 || exit; \
+	  done; \
+	done
 	$(BIN)/python scripts/report.py runs=outputs/shapes
 
 table1: ## the paper's Table 1: make table1 ARGS="data.root=PATH data.coco.root=PATH weights=coco"

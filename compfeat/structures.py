@@ -120,55 +120,87 @@ def pad_and_stack(images: Sequence[Tensor]) -> Tensor:
 class Detections:
     """The N objects found in one frame, in the pixels of the resized frame the network saw.
 
-    ``boxes [N, 4]``, ``scores [N]`` in [0, 1], ``labels [N] int64``, ``masks [N, 1, m, m]`` mask probabilities inside
-    each box, ``features [N, C, h, w]`` the RoIAligned features by which the track head tells objects apart, ``frame
-    [C, H, W]`` the stride-16 feature map of the whole frame, in which it looks for remembered objects.
+    ``boxes [N, 4]``, ``classes [N, num_classes]`` the probabilities of labels 1, 2, ..., ``masks [N, 1, m, m]`` mask
+    probabilities inside each box, ``features [N, C, h, w]`` the RoIAligned features by which the track head tells
+    objects apart, ``frame [C, H, W]`` the stride-16 feature map of the whole frame, in which it looks for remembered
+    objects.
     """
 
     boxes: Tensor
-    scores: Tensor
-    labels: Tensor
+    classes: Tensor
     masks: Tensor
     features: Tensor
     frame: Tensor
 
     def __len__(self) -> int:
-        return len(self.scores)
+        return len(self.boxes)
+
+    @property
+    def scores(self) -> Tensor:
+        """``[N]``: the probability of each to be an object, of whatever class."""
+        return self.classes.sum(1)
+
+    @property
+    def labels(self) -> Tensor:
+        """``[N] int64``: the likeliest class of each object."""
+        return self.classes.argmax(1) + 1
 
 
 @dataclass
 class Tube:
     """One object through a video, in pixels of the original frames.
 
-    ``frames`` are the indices at which it was seen, in order; ``boxes`` (x1, y1, x2, y2), ``masks`` (RLE), ``scores``
-    and ``labels`` have one entry for each of them.
+    ``frames`` are the indices at which it was seen, in order; ``boxes`` (x1, y1, x2, y2), ``masks`` (RLE) and
+    ``classes``, the probabilities of labels 1, 2, ..., have one entry for each of them.
     """
 
     track_id: int
     frames: list[int] = field(default_factory=list)
     boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
     masks: list[RLE] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
+    classes: list[list[float]] = field(default_factory=list)
 
     def extend(self, later: "Tube") -> None:
         """Appends what was seen of the same object in later frames."""
         self.frames += later.frames
         self.boxes += later.boxes
         self.masks += later.masks
-        self.scores += later.scores
-        self.labels += later.labels
+        self.classes += later.classes
+
+    @property
+    def probabilities(self) -> list[float]:
+        """Of labels 1, 2, ...: the mean over frames."""
+        return [sum(of_class) / len(self.classes) for of_class in zip(*self.classes, strict=True)]
 
     @property
     def score(self) -> float:
-        """The mean of the frame scores."""
-        return sum(self.scores) / len(self.scores)
+        """The probability of the tube's class."""
+        return max(self.probabilities)
 
     @property
     def label(self) -> int:
-        """The majority vote over frames; among equals the one with the larger summed score."""
-        votes: dict[int, tuple[int, float]] = {}
-        for label, score in zip(self.labels, self.scores, strict=True):
-            count, total = votes.get(label, (0, 0.0))
-            votes[label] = (count + 1, total + score)
-        return max(votes, key=lambda label: votes[label])
+        """The likeliest class."""
+        return 1 + _position_of_largest(self.probabilities)
+
+    @property
+    def scores(self) -> list[float]:
+        """For each frame the probability of its likeliest class."""
+        return [max(classes) for classes in self.classes]
+
+    def vote(self) -> None:
+        """Gives all frames the class of most of them, each with its own score: a tube's class by the paper's letter.
+
+        Of several classes with as many frames, the one with the larger summed score.
+        """
+        labels, scores = [_position_of_largest(classes) for classes in self.classes], self.scores
+
+        def votes(label: int) -> tuple[int, float]:
+            given = [score for score, other in zip(scores, labels, strict=True) if other == label]
+            return len(given), sum(given)
+
+        winner = max(labels, key=votes)
+        self.classes = [[score * (label == winner) for label in range(len(self.classes[0]))] for score in scores]
+
+
+def _position_of_largest(values: Sequence[float]) -> int:
+    return max(range(len(values)), key=values.__getitem__)

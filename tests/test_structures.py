@@ -25,12 +25,26 @@ def test_collate_keeps_order_sizes_and_targets():
     assert moved.targets[0]["labels"].is_meta and moved.current.is_meta and moved.names == ["a", "b"]
 
 
-def test_a_tube_votes_for_its_class_and_averages_its_score():
-    tube = Tube(3, [0], [(0, 0, 1, 1)], [{}], [0.9], [2])
-    tube.extend(Tube(3, [2, 3], [(0, 0, 1, 1)] * 2, [{}] * 2, [0.2, 0.4], [1, 1]))
-    assert tube.frames == [0, 2, 3] and tube.label == 1
-    assert tube.score == pytest.approx(0.5)
+def seen(frames, classes):
+    return Tube(3, frames, [(0, 0, 1, 1)] * len(frames), [{}] * len(frames), classes)
+
+
+def test_the_class_of_a_tube_is_the_likeliest_over_its_frames():
+    tube = seen([0], [[0.0, 0.9]])
+    tube.extend(seen([2, 3], [[0.3, 0.2], [0.3, 0.4]]))
+    assert tube.frames == [0, 2, 3] and tube.scores == [0.9, 0.3, 0.4]
+    assert tube.probabilities == pytest.approx([0.2, 0.5])
+    assert tube.label == 2 and tube.score == pytest.approx(0.5)
+
+
+def test_a_vote_goes_to_the_class_of_most_frames_and_keeps_the_mean_of_all_scores():
+    tube = seen([0, 1, 2], [[0.0, 0.9], [0.2, 0.0], [0.4, 0.0]])
+    tube.vote()
+    assert tube.label == 1 and tube.score == pytest.approx(0.5) and tube.scores == [0.9, 0.2, 0.4]
+    assert tube.probabilities[1] == 0
 
 
 def test_an_even_vote_goes_to_the_more_confident_class():
-    assert Tube(1, [0, 1], [(0, 0, 1, 1)] * 2, [{}] * 2, [0.4, 0.9], [1, 2]).label == 2
+    tube = seen([0, 1], [[0.4, 0.0], [0.0, 0.9]])
+    tube.vote()
+    assert tube.label == 2

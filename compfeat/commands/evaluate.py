@@ -26,6 +26,7 @@ class EvaluateConfig(Protocol):
     data: Any
     tracker: Any
     support: Any
+    labels: Any
 
 
 def evaluate(cfg: EvaluateConfig) -> None:

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from traceback import print_exception
 from typing import Any, NoReturn, get_type_hints
@@ -102,6 +102,19 @@ def launch(task: Callable[[Any], Any], config_name: str) -> None:
         for name, fault in failed.items():
             print(f"  {name}: {one_line(fault)}", file=sys.stderr)
         sys.exit(2 if all(map(_is_users, failed.values())) else 1)
+
+
+def launch_named(tasks: Mapping[str, Callable[[Any], Any]], kind: str) -> None:
+    """Launches the task that the first argument names, with the config ``conf/KIND/NAME.yaml``."""
+    usage = f"python scripts/{kind}.py {{{'|'.join(tasks)}}} [key=value ...]; NAME --help lists its keys"
+    name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+    if name in tasks:
+        launch(tasks[name], f"{kind}/{name}")
+    elif name in ("-h", "--help"):
+        print(usage)
+    else:
+        print(f"error: there is no {kind} {name!r}; {usage}", file=sys.stderr)
+        sys.exit(2)
 
 
 def one_line(error: BaseException) -> str:

@@ -15,11 +15,12 @@ class CheckpointConfig(Protocol):
     device: str
     tracker: Any
     support: Any
+    labels: Any
 
 
 def load_predictor(cfg: CheckpointConfig) -> VideoPredictor:
-    """The predictor of a checkpoint on its device, with the tracker and support policy of the call, if any."""
-    parts = {name: getattr(cfg, name, None) for name in ("tracker", "support")}
+    """The predictor of a checkpoint on its device, with the tracker, support policy and labels of the call, if any."""
+    parts = {name: getattr(cfg, name, None) for name in ("tracker", "support", "labels")}
     changes = {name: instantiate(part) for name, part in parts.items() if part is not None}
     device = find_device(cfg.device)
     return VideoPredictor.from_checkpoint(cfg.ckpt, device, **changes)

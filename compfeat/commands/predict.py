@@ -11,7 +11,7 @@ from compfeat.commands.console import console
 from compfeat.commands.loading import load_predictor
 from compfeat.evaluation.results import to_results, write_results
 from compfeat.inference.predictor import VideoPredictor
-from compfeat.media.overlays import draw_tubes, overlay, worth_drawing
+from compfeat.media.overlays import draw_tubes, overlay
 from compfeat.media.sinks import write_video
 from compfeat.media.sources import Camera, open_frames
 from compfeat.progress import progress
@@ -28,6 +28,7 @@ class PredictConfig(Protocol):
     output: str
     tracker: Any
     support: Any
+    labels: Any
 
 
 def predict(cfg: PredictConfig) -> None:
@@ -50,7 +51,7 @@ def predict(cfg: PredictConfig) -> None:
         tubes = predictor.predict(frames, read)
     ids = [category.id for category in predictor.categories]
     write_results(to_results(1, length, tubes, ids), output / "results.json")
-    drawn = worth_drawing(tubes, cfg.score)
+    drawn = [tube for tube in tubes if tube.score >= cfg.score]
     write_video(output / "overlay.mp4", overlay(frames, drawn, predictor.class_names), frames.fps)
     console.print(f"drawn: {len(drawn)} of {len(tubes)} objects found, {output / 'overlay.mp4'}", soft_wrap=True)
 
@@ -59,5 +60,5 @@ def _live(predictor: VideoPredictor, frames: Iterable[np.ndarray], score: float)
     """Draws on the frames of an endless source as they come; ends at Ctrl-C."""
     with contextlib.suppress(KeyboardInterrupt):
         for index, frame in enumerate(frames):
-            seen = worth_drawing(predictor.step(frame), score)
+            seen = [tube for tube in predictor.step(frame) if tube.score >= score]
             yield draw_tubes(frame, index, seen, predictor.class_names)

@@ -10,6 +10,7 @@ from typing import Any
 
 from compfeat.structures import Tube
 
+ENTRIES = 10  # of a video
 REQUIRED = ("video_id", "category_id", "score", "segmentations")
 
 
@@ -49,17 +50,34 @@ def validate_results(results: Any, ground_truth: Mapping[str, Any]) -> list[str]
 
 
 def to_results(video_id: int, length: int, tubes: Sequence[Tube], category_ids: Sequence[int]) -> list[dict]:
-    """Entries of results.json for the tubes of a video of ``length`` frames; ``category_ids`` in label order."""
-    entries = []
-    for tube in tubes:
-        segmentations: list[dict | None] = [None] * length
-        for frame, mask in zip(tube.frames, tube.masks, strict=True):
-            segmentations[frame] = {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")}
-        category = category_ids[tube.label - 1]
-        entries.append(
-            {"video_id": video_id, "category_id": category, "score": tube.score, "segmentations": segmentations}
-        )
-    return entries
+    """Entries of results.json for the tubes of a video of ``length`` frames; ``category_ids`` in label order.
+
+    A tube has an entry for each class it may be, scored by its probability; of all, the likeliest ``ENTRIES`` are kept.
+    """
+    found = [
+        (probability, number, label)
+        for number, tube in enumerate(tubes)
+        for label, probability in enumerate(tube.probabilities)
+        if probability > 0
+    ]
+    likeliest = sorted(found, key=lambda entry: entry[0], reverse=True)[:ENTRIES]
+    segmentations = {number: _segmentations(tubes[number], length) for number in {number for _, number, _ in likeliest}}
+    return [
+        {
+            "video_id": video_id,
+            "category_id": category_ids[label],
+            "score": probability,
+            "segmentations": segmentations[number],
+        }
+        for probability, number, label in likeliest
+    ]
+
+
+def _segmentations(tube: Tube, length: int) -> list[dict | None]:
+    segmentations: list[dict | None] = [None] * length
+    for frame, mask in zip(tube.frames, tube.masks, strict=True):
+        segmentations[frame] = {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")}
+    return segmentations
 
 
 def write_results(results: Sequence[dict], path: str | Path) -> None:

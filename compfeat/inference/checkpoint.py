@@ -16,6 +16,8 @@ PARTS = {
     "compfeat.models.attention.DualAttention",
     "compfeat.models.backbone.resnet_fpn",
     "compfeat.models.detector.CompFeat",
+    "compfeat.models.labels.HardLabels",
+    "compfeat.models.labels.SoftLabels",
     "compfeat.models.track_heads.CorrelationTrackHead",
     "compfeat.models.track_heads.TrackHead",
 }

@@ -18,6 +18,7 @@ from compfeat.inference.checkpoint import CheckpointError, read_checkpoint
 from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
 from compfeat.models.detector import CompFeat, Frames, Memory
+from compfeat.models.labels import Labels
 from compfeat.quantities import Count, Side
 from compfeat.structures import Category, Detections, Tube, pad_and_stack
 
@@ -34,6 +35,7 @@ class VideoPredictor:
         tracker: gives detections their identities.
         categories: the classes, in the order of their labels; as ``Category`` or as mappings ``{"id", "name"}``.
         support: holds the features of the support frames, for a network that uses them.
+        labels: what is detected of an object, and how a tube comes to its class.
         size: (width, height) into which frames are fitted, keeping their ratio.
         batch_size: frames detected at once; None is 8 on a GPU and 2 on a CPU, where allocating the feature maps of
             more costs more than it saves.
@@ -45,6 +47,7 @@ class VideoPredictor:
         tracker: OnlineTracker,
         categories: Sequence[Category | Mapping[str, Any]],
         support: SupportBank,
+        labels: Labels,
         size: tuple[Side, Side] = (640, 360),
         batch_size: Count | None = None,
     ) -> None:
@@ -53,6 +56,7 @@ class VideoPredictor:
         self.categories = [c if isinstance(c, Category) else Category(**c) for c in categories]
         self.size = (size[0], size[1])
         self.support = support
+        self.labels = labels
         self.batch_size = batch_size
         self.reset()
 
@@ -105,6 +109,9 @@ class VideoPredictor:
                     tubes.setdefault(now.track_id, Tube(now.track_id)).extend(now)
             if progress is not None:
                 progress(len(batch))
+        if self.labels.votes:
+            for tube in tubes.values():
+                tube.vote()
         return sorted(tubes.values(), key=lambda tube: tube.score, reverse=True)
 
     def step(self, frame: np.ndarray) -> list[Tube]:
@@ -152,7 +159,7 @@ class VideoPredictor:
         if self._causal:  # frame by frame, so that a stream and a video give the same
             found = [self._detect_causally(frame) for frame in seen.split()]
         else:
-            found = self.detector.detect(seen, self._memory)
+            found = self.detector.detect(seen, self._memory, self.labels)
         return [
             self._associate(detections, frame.shape[:2], size)
             for detections, frame, size in zip(found, frames, seen.image_sizes, strict=True)
@@ -177,7 +184,7 @@ class VideoPredictor:
         first = len(self.support) == 0
         if first:
             self._put_in_bank(frame)
-        (found,) = self.detector.detect(frame, self._memory)
+        (found,) = self.detector.detect(frame, self._memory, self.labels)
         if not first:
             self._put_in_bank(frame)
         return found
@@ -212,10 +219,10 @@ class VideoPredictor:
         masks = _paste(detections.masks.float().cpu(), boxes, original)
         index = self._next_frame
         self._next_frame += 1
-        rows = zip(identities, boxes, masks, detections.scores, detections.labels, strict=True)
+        rows = zip(identities, boxes, masks, detections.classes.tolist(), strict=True)
         return [
-            Tube(identity, [index], [tuple(box.tolist())], [rle.encode(mask)], [score.item()], [int(label)])
-            for identity, box, mask, score, label in rows
+            Tube(identity, [index], [tuple(box.tolist())], [rle.encode(mask)], [classes])
+            for identity, box, mask, classes in rows
             if identity is not None
         ]
 

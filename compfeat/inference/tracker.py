@@ -4,20 +4,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from compfeat.quantities import Natural, Weight
+from compfeat.quantities import Natural, Share, Weight
 from compfeat.structures import Detections
 
 
 @dataclass(frozen=True)
 class Cues:
-    """Weights of what the paper's post-processing adds to the matching scores (MaskTrack R-CNN, Eq. 4)."""
+    """Weights of what the paper's post-processing adds to the matching scores (MaskTrack R-CNN, Eq. 4).
+
+    The class cue is the cosine of the class probabilities of detection and remembered object; between hard labels that
+    is 1 where they are equal and 0 else. A new object is taken to have a likeness of ``novelty``. The defaults are the
+    paper's.
+    """
 
     confidence: Weight = 1.0
     iou: Weight = 2.0
     label: Weight = 10.0
+    novelty: Share = 1.0
 
 
 class OnlineTracker:
@@ -87,11 +94,12 @@ class OnlineTracker:
         if self.cues is None:
             return scores
         iou = torch.zeros_like(scores)
-        same = torch.ones_like(scores)
+        same = torch.full_like(scores, self.cues.novelty)
         if self._objects:
             objects = self._objects.values()
             iou[:, 1:] = box_iou(detections.boxes, torch.stack([known.box for known in objects]))
-            same[:, 1:] = (detections.labels[:, None] == torch.stack([known.label for known in objects])).to(scores)
+            known = torch.stack([known.classes for known in objects])
+            same[:, 1:] = F.cosine_similarity(detections.classes[:, None], known, dim=-1)
         confidence = detections.scores.clamp(min=1e-6).log()[:, None]
         return scores + self.cues.confidence * confidence + self.cues.iou * iou + self.cues.label * same
 
@@ -100,7 +108,7 @@ class OnlineTracker:
             if identity is None:
                 continue
             self._objects[identity] = _Remembered(
-                detections.features[i], detections.boxes[i], detections.labels[i], self._frame
+                detections.features[i], detections.boxes[i], detections.classes[i], self._frame
             )
         self._frame += 1
         if self.keep_unseen is not None:
@@ -112,7 +120,7 @@ class OnlineTracker:
 class _Remembered:
     features: Tensor
     box: Tensor
-    label: Tensor
+    classes: Tensor
     seen: int
 
 

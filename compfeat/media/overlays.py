@@ -29,23 +29,10 @@ class _Mark(NamedTuple):
     mask: RLE
 
 
-def worth_drawing(tubes: Iterable[Tube], score: float) -> list[Tube]:
-    """The tubes scored at least ``score``, best first, without those that lie over a better one.
-
-    A network that is unsure of a class finds the same object once for each, in tubes whose overlap (summed over frames)
-    exceeds one half. Metrics count them all; in a picture they hide each other.
-    """
-    drawn: list[Tube] = []
-    for tube in sorted(tubes, key=lambda tube: tube.score, reverse=True):
-        if tube.score >= score and all(_overlap(tube, better) <= 0.5 for better in drawn):
-            drawn.append(tube)
-    return drawn
-
-
 def draw_tubes(frame: np.ndarray, index: int, tubes: Sequence[Tube], class_names: Sequence[str]) -> np.ndarray:
     """Draws the objects seen in one frame: translucent mask, contour, box and "class score #identity".
 
-    The class is the tube's majority label, the score that of the frame. Frames less than 240 pixels high are enlarged
+    The class is that of the whole tube, the score that of the frame. Frames less than 240 pixels high are enlarged
     by a whole factor. For a whole video take ``overlay``, which sorts the tubes by frame only once.
 
     Args:
@@ -142,13 +129,6 @@ def _captioned(image: np.ndarray, text: str) -> np.ndarray:
     """The image under a line of text, with a margin on white."""
     sheet = cv2.copyMakeBorder(image, 26, 6, 3, 3, cv2.BORDER_CONSTANT, value=(SHEET_BACKGROUND,) * 3)
     return cv2.putText(sheet, text, (4, 18), FONT, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
-
-
-def _overlap(one: Tube, other: Tube) -> float:
-    masks = dict(zip(other.frames, other.masks, strict=True))
-    both = [[mask, masks[frame]] for frame, mask in zip(one.frames, one.masks, strict=True) if frame in masks]
-    shared = sum(int(rle.area(rle.merge(pair, intersect=True))) for pair in both)
-    return shared / max(1, int(rle.area(one.masks).sum()) + int(rle.area(other.masks).sum()) - shared)
 
 
 def _draw(frame: np.ndarray, marks: Sequence[_Mark]) -> np.ndarray:

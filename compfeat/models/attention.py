@@ -23,7 +23,9 @@ class TemporalAttention(nn.Module):
 
     ``F_TA(x, S) = relu(project(softmax(scale * Q K^T) V))`` with ``Q = relu(query(x))``, ``K = relu(key(S))``,
     ``V = relu(value(S))``; the residual is added by `DualAttention`. Memory is linear in the support positions. Frames
-    are taken with their padding, whose features are those of a constant image.
+    are taken with their padding, whose features are those of a constant image. The values come from a 3x3 convolution
+    (the paper leaves its size open), so that a position brings its neighbourhood along: what tells an object's class is
+    often a pattern. It runs on support frames only, once for a video.
 
     Args:
         channels: C of the features.
@@ -36,7 +38,7 @@ class TemporalAttention(nn.Module):
         inner = channels // reduction
         self.query = nn.Conv2d(channels, inner, 1)
         self.key = nn.Conv2d(channels, inner, 1)
-        self.value = nn.Conv2d(channels, inner, 1)
+        self.value = nn.Conv2d(channels, inner, 3, padding=1)
         self.project = nn.Conv2d(inner, channels, 1)
         self.scale = scale
 
@@ -66,13 +68,20 @@ class TemporalAttention(nn.Module):
 
     def attend(self, x: Tensor, memory: SupportMemory) -> Tensor:
         """As ``forward``, with support frames embedded before."""
+        return self.project(self.gather(x, memory)).relu_()
+
+    def gather(self, x: Tensor, memory: SupportMemory) -> Tensor:
+        """The values of the support positions, weighted by attention: ``[B * n, V, h, w]`` where they have V channels.
+
+        With values that are 1 inside an object and 0 elsewhere, the share of the attention that falls on it.
+        """
         clips, (height, width) = len(memory.key), x.shape[-2:]
         query = self.query(x).relu_().permute(0, 2, 3, 1).contiguous()  # [B * n, h, w, C / r], as fused kernels want it
         flat = query.view(clips, len(x) // clips * height * width, query.shape[-1])
         context = F.scaled_dot_product_attention(  # of one head
             flat[:, None], memory.key[:, None], memory.value[:, None], scale=self.scale
         )
-        return self.project(context.reshape(query.shape).permute(0, 3, 1, 2)).relu_()
+        return context.reshape(*query.shape[:3], context.shape[-1]).permute(0, 3, 1, 2)
 
 
 class SpatialAttention(nn.Module):
@@ -162,6 +171,15 @@ class PyramidAttention(nn.Module):
         return maps | {level: self.attention.refine(maps[level], memory.get(level)) for level in self.pooling}
 
     def embed(self, support: Features) -> dict[str, SupportMemory]:
-        """What temporal attention remembers of support maps ``[B, T, C, H, W]``, by level; nothing if it is off."""
-        embedded = {level: self.attention.embed(support[level], pool) for level, pool in self.pooling.items()}
-        return {level: memory for level, memory in embedded.items() if memory is not None}
+        """What temporal attention remembers of support maps, as ``embed_levels`` has it."""
+        return embed_levels(self.attention, support, self.pooling)
+
+
+def embed_levels(attention: DualAttention, support: Features, pooling: Mapping[str, int]) -> dict[str, SupportMemory]:
+    """What temporal attention remembers of support maps ``[B, T, C, H, W]``, by level; nothing if it is off.
+
+    ``pooling`` names the levels, and by how much the keys and values of each are pooled.
+    """
+    if attention.temporal is None:
+        return {}
+    return {level: attention.temporal.embed(support[level], pool) for level, pool in pooling.items()}

@@ -13,13 +13,13 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
-from compfeat.models.attention import DualAttention, Features, PyramidAttention, SupportMemory
-from compfeat.models.roi_heads import FRAME_LEVEL, CompFeatRoIHeads, Sizes
+from compfeat.models.attention import DualAttention, Features, PyramidAttention, SupportMemory, embed_levels
+from compfeat.models.labels import Labels
+from compfeat.models.roi_heads import FRAME_LEVEL, PYRAMID, CompFeatRoIHeads, Sizes
 from compfeat.models.track_heads import CorrelationTrackHead, TrackHead
-from compfeat.quantities import Channels, Count, Share, Side
+from compfeat.quantities import Channels, Count, Side
 from compfeat.structures import ClipBatch, Detections
 
-PYRAMID = ["0", "1", "2", "3"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -53,7 +53,7 @@ class Memory:
     """What the attention of both levels knows of the support frames of B clips, or of one video."""
 
     frame: Mapping[str, SupportMemory] = field(default_factory=dict)
-    objects: SupportMemory | None = None
+    objects: Mapping[str, SupportMemory] = field(default_factory=dict)
 
 
 class CompFeat(nn.Module):
@@ -71,8 +71,7 @@ class CompFeat(nn.Module):
             they are.
         object_attention: refines the features of every RoI before any head sees them; None leaves them as they are.
         support_pooling: by how much the keys and values of the support frames are pooled on each of the pyramid levels
-            P2 to P5, by default to cells of 32 pixels; None keeps frame attention off a level. Object attention pools
-            as its level does.
+            P2 to P5 for the attention of both levels, by default to cells of 32 pixels.
         support_gradients: whether training goes through the support frames too; False saves memory.
         anchor_sizes: side of the anchors in pixels, one for each of the five pyramid levels.
         rpn_batch_size: anchors sampled per frame for the proposal loss, half of them positive.
@@ -80,9 +79,6 @@ class CompFeat(nn.Module):
         roi_batch_size: RoIs sampled per frame for the box loss, a quarter of them positive.
         box_channels: width of the two layers of the box head.
         mask_channels: channels of the four convolutions of the mask head.
-        score_threshold: detections below this score are dropped.
-        nms_threshold: IoU over which the weaker of two boxes of one class is dropped.
-        detections: detections kept per frame.
     """
 
     def __init__(
@@ -92,7 +88,7 @@ class CompFeat(nn.Module):
         track_head: TrackHead | CorrelationTrackHead | None = None,
         frame_attention: DualAttention | None = None,
         object_attention: DualAttention | None = None,
-        support_pooling: tuple[Count | None, Count | None, Count | None, Count | None] = (8, 4, 2, 1),
+        support_pooling: tuple[Count, Count, Count, Count] = (8, 4, 2, 1),
         support_gradients: bool = True,
         anchor_sizes: tuple[Side, Side, Side, Side, Side] = (32, 64, 128, 256, 512),
         rpn_batch_size: Count = 64,
@@ -100,17 +96,13 @@ class CompFeat(nn.Module):
         roi_batch_size: Count = 128,
         box_channels: Channels = 1024,
         mask_channels: Channels = 256,
-        score_threshold: Share = 0.05,
-        nms_threshold: Share = 0.5,
-        detections: Count = 10,
     ) -> None:
         super().__init__()
         channels = backbone.out_channels
         anchors = AnchorGenerator(tuple((size,) for size in anchor_sizes), ((0.5, 1.0, 2.0),) * len(anchor_sizes))
         self.backbone = backbone
-        pooling = {level: pool for level, pool in zip(PYRAMID, support_pooling, strict=True) if pool}
-        self.frame_attention = PyramidAttention(frame_attention, pooling) if frame_attention else None
-        self.object_pooling = pooling.get(FRAME_LEVEL, 1)
+        self.support_pooling = dict(zip(PYRAMID, support_pooling, strict=True))
+        self.frame_attention = PyramidAttention(frame_attention, self.support_pooling) if frame_attention else None
         self.support_gradients = support_gradients
         self.rpn = RegionProposalNetwork(
             anchors,
@@ -125,7 +117,7 @@ class CompFeat(nn.Module):
         )
         self.roi_heads = CompFeatRoIHeads(
             object_attention,
-            box_roi_pool=MultiScaleRoIAlign(PYRAMID, output_size=7, sampling_ratio=2),
+            box_roi_pool=MultiScaleRoIAlign(list(PYRAMID), output_size=7, sampling_ratio=2),
             box_head=TwoMLPHead(channels * 7 * 7, box_channels),
             box_predictor=FastRCNNPredictor(box_channels, num_classes + 1),
             fg_iou_thresh=0.5,
@@ -133,10 +125,10 @@ class CompFeat(nn.Module):
             batch_size_per_image=roi_batch_size,
             positive_fraction=0.25,
             bbox_reg_weights=None,
-            score_thresh=score_threshold,
-            nms_thresh=nms_threshold,
-            detections_per_img=detections,
-            mask_roi_pool=MultiScaleRoIAlign(PYRAMID, output_size=14, sampling_ratio=2),
+            score_thresh=0.0,  # which boxes are kept is up to the labels that `detect` is given
+            nms_thresh=1.0,
+            detections_per_img=proposals,
+            mask_roi_pool=MultiScaleRoIAlign(list(PYRAMID), output_size=14, sampling_ratio=2),
             mask_head=MaskRCNNHeads(channels, [mask_channels] * 4, dilation=1),
             mask_predictor=MaskRCNNPredictor(mask_channels, mask_channels, num_classes + 1),
         )
@@ -206,7 +198,7 @@ class CompFeat(nn.Module):
         dual = self.roi_heads.object_attention
         return Memory(
             frame=self.frame_attention.embed(support) if self.frame_attention else {},
-            objects=dual.embed(support[FRAME_LEVEL], self.object_pooling) if dual else None,
+            objects=embed_levels(dual, support, self.support_pooling) if dual else {},
         )
 
     def aggregate(self, frames: Frames, memory: Memory) -> Frames:
@@ -215,11 +207,11 @@ class CompFeat(nn.Module):
             return frames
         return replace(frames, maps=self.frame_attention(frames.maps, memory.frame))
 
-    def detect(self, frames: Frames, memory: Memory) -> list[Detections]:
-        """The objects of B frames, each found by itself; ``memory`` is of their video."""
+    def detect(self, frames: Frames, memory: Memory, labels: Labels) -> list[Detections]:
+        """The objects of B frames, each found by itself; ``memory`` is of their video, ``labels`` chooses."""
         frames = self.aggregate(frames, memory)
         proposals, _ = self.rpn(ImageList(frames.images, frames.image_sizes), frames.maps)
-        return self.roi_heads.detect(frames.maps, proposals, frames.image_sizes, memory.objects)
+        return self.roi_heads.detect(frames.maps, proposals, frames.image_sizes, memory.objects, labels)
 
     def match(self, detections: Detections, memory: Tensor) -> Tensor:
         """Scores the N objects of one frame against K remembered ones.

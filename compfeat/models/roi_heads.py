@@ -1,5 +1,6 @@
 """torchvision's RoI heads on features refined at object level; they also hand out what objects are matched by."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,13 @@ from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss, mask
 from torchvision.ops import MultiScaleRoIAlign
 
 from compfeat.models.attention import DualAttention, Features, SupportMemory
+from compfeat.models.labels import Labels
 from compfeat.structures import Detections, FrameTarget
 
+PYRAMID = ("0", "1", "2", "3")  # P2 to P5, from which RoIs are pooled
 FRAME_LEVEL = "2"  # P4: one map for a whole frame, on which a 7x7 RoI spans 112 pixels
 Sizes = list[tuple[int, int]]
+SupportMemories = Mapping[str, SupportMemory]  # by level
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,9 @@ class SampledObjects:
 class CompFeatRoIHeads(RoIHeads):
     """Box and mask heads on RoIAligned features, refined by dual attention where it is given (paper, "Attention Module
     on Object Level").
+
+    A RoI looks at the support features of the pyramid level it was pooled from: those of another level are of another
+    kind, and say nothing to it.
 
     Args:
         object_attention: refines the features of every RoI before any head sees them; None leaves them as they are.
@@ -44,7 +51,7 @@ class CompFeatRoIHeads(RoIHeads):
         proposals: list[Tensor],
         image_sizes: Sizes,
         targets: list[FrameTarget],
-        memory: SupportMemory | None,
+        memory: SupportMemories,
     ) -> tuple[list[SampledObjects], dict[str, Tensor]]:
         """Samples RoIs from the proposals of B frames and trains the box and mask heads on them.
 
@@ -53,7 +60,7 @@ class CompFeatRoIHeads(RoIHeads):
             proposals: for each frame boxes ``[P_i, 4]``.
             image_sizes: (height, width) of each frame before padding.
             targets: the objects of each frame; may be empty.
-            memory: what object attention knows of the support frames of each frame.
+            memory: what object attention knows of the support frames of each frame, by level; empty where it is off.
 
         Returns:
             the positive RoIs of each frame, and ``loss_classifier``, ``loss_box_reg``, ``loss_mask``.
@@ -78,25 +85,39 @@ class CompFeatRoIHeads(RoIHeads):
         return objects, {"loss_classifier": loss_classifier, "loss_box_reg": loss_box_reg, "loss_mask": loss_mask}
 
     def detect(
-        self, features: Features, proposals: list[Tensor], image_sizes: Sizes, memory: SupportMemory | None
+        self,
+        features: Features,
+        proposals: list[Tensor],
+        image_sizes: Sizes,
+        memory: SupportMemories,
+        labels: Labels,
     ) -> list[Detections]:
-        """The objects of each of B frames; arguments as in ``losses``."""
+        """The objects of each of B frames.
+
+        Args:
+            features, proposals, image_sizes, memory: as in ``losses``.
+            labels: chooses among the boxes of a frame.
+        """
         roi_features = self._pool(self.box_roi_pool, features, proposals, image_sizes, memory)
         class_logits, box_regression = self.box_predictor(self.box_head(torch.cat(roi_features)))
-        boxes, scores, labels = self.postprocess_detections(class_logits, box_regression, proposals, image_sizes)
-        masks = maskrcnn_inference(self._mask_logits(features, boxes, image_sizes, memory), labels)
+        counts = [len(p) for p in proposals]
+        decoded = self.box_coder.decode(box_regression, proposals)[:, 1:].split(counts)  # without the background's
+        probabilities = class_logits.softmax(1)[:, 1:].split(counts)
+        boxes, classes = map(list, zip(*map(labels, decoded, probabilities, image_sizes), strict=True))
+        mask_logits = self._mask_logits(features, boxes, image_sizes, memory)
+        masks = maskrcnn_inference(mask_logits, [c.argmax(1) + 1 for c in classes])
         objects = self.object_features(features, boxes, image_sizes, memory)
         frames = features[FRAME_LEVEL]
-        return [Detections(*parts) for parts in zip(boxes, scores, labels, masks, objects, frames, strict=True)]
+        return [Detections(*parts) for parts in zip(boxes, classes, masks, objects, frames, strict=True)]
 
     def object_features(
-        self, features: Features, boxes: list[Tensor], image_sizes: Sizes, memory: SupportMemory | None
+        self, features: Features, boxes: list[Tensor], image_sizes: Sizes, memory: SupportMemories
     ) -> list[Tensor]:
         """Refined RoIAligned features ``[N_i, C, h, w]`` of the given boxes ``[N_i, 4]`` of each frame."""
         return self._pool(self.box_roi_pool, features, boxes, image_sizes, memory)
 
     def _mask_logits(
-        self, features: Features, boxes: list[Tensor], image_sizes: Sizes, memory: SupportMemory | None
+        self, features: Features, boxes: list[Tensor], image_sizes: Sizes, memory: SupportMemories
     ) -> Tensor:
         rois = torch.cat(self._pool(self.mask_roi_pool, features, boxes, image_sizes, memory))
         return self.mask_predictor(self.mask_head(rois))
@@ -107,14 +128,30 @@ class CompFeatRoIHeads(RoIHeads):
         features: Features,
         boxes: list[Tensor],
         image_sizes: Sizes,
-        memory: SupportMemory | None,
+        memory: SupportMemories,
     ) -> list[Tensor]:
         rois = pool(features, boxes, image_sizes)
         counts = [len(b) for b in boxes]
-        if self.object_attention is None:
-            return list(rois.split(counts))
-        if memory is None or len(memory.key) == 1:  # frames of one video share their support frames
-            return list(self.object_attention.refine(rois, memory).split(counts))
-        padded = pad_sequence(rois.split(counts), batch_first=True)  # all clips in one call, each with as many RoIs
-        refined = self.object_attention.refine(padded.flatten(0, 1), memory).unflatten(0, padded.shape[:2])
-        return [x[:count] for x, count in zip(refined, counts, strict=True)]
+        if self.object_attention is not None and len(rois):
+            rois = self._refine(self.object_attention, rois, pool.map_levels(boxes), counts, memory)
+        return list(rois.split(counts))
+
+    def _refine(
+        self, attention: DualAttention, rois: Tensor, levels: Tensor, counts: list[int], memory: SupportMemories
+    ) -> Tensor:
+        """Object attention, level by level; ``counts`` are the RoIs of each frame."""
+        refined = torch.empty_like(rois)
+        for level in levels.unique().tolist():
+            here = levels == level
+            of_frames = [int(part.sum()) for part in here.split(counts)]
+            refined[here] = refine_rois(attention, rois[here], of_frames, memory.get(PYRAMID[level]))
+        return refined
+
+
+def refine_rois(attention: DualAttention, rois: Tensor, counts: list[int], memory: SupportMemory | None) -> Tensor:
+    """Attention on RoIs ``[P, C, h, w]``, so many of each clip, in one call, each in the memory of its own clip."""
+    if memory is None or len(memory.key) == 1:  # frames of one video share their support frames
+        return attention.refine(rois, memory)
+    padded = pad_sequence(rois.split(counts), batch_first=True)  # each clip with as many RoIs
+    refined = attention.refine(padded.flatten(0, 1), memory).unflatten(0, padded.shape[:2])
+    return torch.cat([x[:count] for x, count in zip(refined, counts, strict=True)])

@@ -76,32 +76,40 @@ class TrackHead(nn.Module):
 class CorrelationTrackHead(nn.Module):
     """The correlation-based tracking module (paper, "Correlation-based Tracking Module"; Fig. 4).
 
-    Two vectors of C channels for every pair of a detected and a remembered object: their depth-wise correlation, and
-    the depth-wise correlation of the remembered object with the whole frame, refined and RoIAligned inside the box of
-    the detected one. Two 1x1 convolutions map their sum to the score. A one-channel convolution predicts from the
-    refined features where the remembered object is; only training looks at that map.
+    Two vectors for every pair of a detected and a remembered object: their depth-wise correlation, and the depth-wise
+    correlation of the remembered object with the whole frame, refined and RoIAligned inside the box of the detected
+    one. Two 1x1 convolutions map their sum to the score. A one-channel convolution predicts from the refined features
+    where the remembered object is; only training looks at that map.
+
+    What is correlated is embedded first, objects and frame alike, as in SiamRPN++ (Li et al. 2019), from which the
+    paper takes the correlation: features made for detection say little about which object of a kind this is.
 
     Args:
         channels: C of the object and frame features.
+        width: channels D of the embeddings; None correlates the features as they are, by the paper's letter (D = C).
         sigma: of the Gaussian that supervises the map, in sides of the object's box.
     """
 
     STRIDE = 16  # of the frame features, in pixels
 
-    def __init__(self, channels: Channels, sigma: Positive = 0.25) -> None:
+    def __init__(self, channels: Channels, width: Channels | None = 256, sigma: Positive = 0.25) -> None:
         super().__init__()
         self.sigma = sigma
-        self.refine = nn.Sequential(nn.Conv2d(channels, channels, 1), nn.ReLU())
-        self.locate = nn.Conv2d(channels, 1, 1)
+        self.embed: nn.Module = nn.Identity()
+        if width is not None:  # the norm gives objects and frames of all pyramids one scale
+            convolution = nn.Conv2d(channels, width, 3, padding=1)
+            self.embed = nn.Sequential(convolution, nn.GroupNorm(8, width), nn.ReLU())
+        width = width or channels
+        self.refine = nn.Sequential(nn.Conv2d(width, width, 1), nn.ReLU())
+        self.locate = nn.Conv2d(width, 1, 1)
         # 1x1 convolutions over the N x K pairs, which are linear layers on the last dimension
-        self.score = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, 1))
+        self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
 
     def forward(
         self, objects: Sequence[Tensor], boxes: Sequence[Tensor], frames: Sequence[Tensor], references: Sequence[Tensor]
     ) -> list[Tensor]:
         """As ``TrackHead.forward``, which takes the same."""
-        maps = [self.correlate(r, frame) for r, frame in zip(references, frames, strict=True)]
-        return self._scores(objects, boxes, references, maps)
+        return self._match(objects, boxes, frames, references)[0]
 
     def losses(
         self,
@@ -112,8 +120,7 @@ class CorrelationTrackHead(nn.Module):
         reference_targets: Sequence[FrameTarget],
     ) -> dict[str, Tensor]:
         """As ``TrackHead.losses``, and ``loss_corr``, the cross entropy of maps and Gaussians (mean over positions)."""
-        maps = [self.correlate(r, frame) for r, frame in zip(references, frames, strict=True)]
-        scores = self._scores([o.features for o in objects], [o.boxes for o in objects], references, maps)
+        scores, maps = self._match([o.features for o in objects], [o.boxes for o in objects], frames, references)
         wanted = [
             gaussian_maps(*whereabouts(r["track_ids"], t), (frame.shape[-2], frame.shape[-1]), self.STRIDE, self.sigma)
             for r, t, frame in zip(reference_targets, targets, frames, strict=True)
@@ -122,18 +129,30 @@ class CorrelationTrackHead(nn.Module):
         loss = F.binary_cross_entropy_with_logits(located, torch.cat(wanted), reduction="sum") / max(1, located.numel())
         return match_losses(scores, objects, reference_targets) | {"loss_corr": loss}
 
+    def location_maps(self, frames: Sequence[Tensor], references: Sequence[Tensor]) -> list[Tensor]:
+        """For each of B frames ``[C, H, W]`` the probability of each object ``[K_i, C, h, w]`` to be at a position:
+        maps ``[K_i, H, W]``, whose cell i has its centre at pixel ``(i + 0.5) * STRIDE``."""
+        embedded = self.embed(torch.cat(list(references))).split([len(r) for r in references])
+        maps = map(self.correlate, embedded, self.embed(torch.stack(list(frames))))
+        return [self.locate(m)[:, 0].sigmoid() for m in maps]
+
     def correlate(self, references: Tensor, frame: Tensor) -> Tensor:
-        """Refined correlation ``[K, C, H, W]`` of objects ``[K, C, h, w]`` with a frame ``[C, H, W]``."""
+        """Refined correlation ``[K, D, H, W]`` of embedded objects ``[K, D, h, w]`` with a frame ``[D, H, W]``."""
         return self.refine(depthwise_correlation(references, frame) / references.shape[-2:].numel())
 
-    def _scores(
-        self, objects: Sequence[Tensor], boxes: Sequence[Tensor], references: Sequence[Tensor], maps: Sequence[Tensor]
-    ) -> list[Tensor]:
+    def _match(
+        self, objects: Sequence[Tensor], boxes: Sequence[Tensor], frames: Sequence[Tensor], references: Sequence[Tensor]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The scores of ``forward``, and the refined correlations ``[K_i, D, H, W]`` with each frame."""
+        counts = [len(x) for x in (*objects, *references)]
+        embedded = self.embed(torch.cat([*objects, *references])).split(counts)
+        objects, references = embedded[: len(objects)], embedded[len(objects) :]
+        maps = list(map(self.correlate, references, self.embed(torch.stack(list(frames)))))
         vectors = [
             torch.einsum("nchw,kchw->nkc", x, r) / x.shape[-2:].numel() + pool_pairs(correlation, box, self.STRIDE)
             for x, box, r, correlation in zip(objects, boxes, references, maps, strict=True)
         ]
-        return [F.pad(self.score(vector)[..., 0], (1, 0)) for vector in vectors]
+        return [F.pad(self.score(vector)[..., 0], (1, 0)) for vector in vectors], maps
 
 
 def depthwise_correlation(kernels: Tensor, features: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
 
-from compfeat.media.overlays import contact_sheet, overlay, worth_drawing
+from compfeat.media.overlays import contact_sheet, overlay
 from compfeat.quantities import Count, Natural, Share
 
 
@@ -42,7 +42,7 @@ class ValidationOverlays(pl.Callback):
         if trainer.sanity_checking or not trainer.is_global_zero or batch_idx >= self.videos:
             return
         shown = set(np.linspace(0, len(batch.frames) - 1, self.frames).round().astype(int).tolist())
-        tubes = worth_drawing(outputs["tubes"], self.score)
+        tubes = [tube for tube in outputs["tubes"] if tube.score >= self.score]
         drawn = overlay(batch.frames, tubes, pl_module.predictor.class_names)
         row = [frame for index, frame in enumerate(drawn) if index in shown]
         self._rows.append(contact_sheet(row, columns=self.frames))

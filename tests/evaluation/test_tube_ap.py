@@ -196,11 +196,21 @@ def test_what_is_wrong_with_results_is_named():
 
 def test_tubes_become_results_and_a_zip(tmp_path):
     mask = rle.encode(np.asfortranarray(tube(2, 2)[1]))
-    found = Tube(4, [1], [(0, 0, 1, 1)], [mask], [0.5], [2])
+    found = Tube(4, [1], [(0, 0, 1, 1)], [mask], [[0.0, 0.5]])
     entries = to_results(1, FRAMES, [found], category_ids=[5, 9])
-    assert entries[0]["category_id"] == 9 and entries[0]["score"] == 0.5
+    assert len(entries) == 1 and entries[0]["category_id"] == 9 and entries[0]["score"] == 0.5
     assert [s is None for s in entries[0]["segmentations"]] == [True, False, True]
     write_results(entries, tmp_path / "out" / "results.json")
     assert list((tmp_path / "out").iterdir()) == [tmp_path / "out" / "results.json"]
     with zipfile.ZipFile(zip_results(tmp_path / "out" / "results.json")) as archive:
         assert json.loads(archive.read("results.json")) == entries
+
+
+def test_a_tube_is_listed_once_for_each_of_its_likeliest_classes():
+    mask = rle.encode(np.asfortranarray(tube(2, 2)[1]))
+    sure, unsure = (
+        Tube(n, [1], [(0, 0, 1, 1)], [mask], [classes]) for n, classes in ((1, [0.1, 0.8]), (2, [0.3, 0.4]))
+    )
+    entries = to_results(1, FRAMES, [sure, unsure], category_ids=[5, 9])
+    assert [(entry["category_id"], entry["score"]) for entry in entries] == [(9, 0.8), (9, 0.4), (5, 0.3), (5, 0.1)]
+    assert entries[1]["segmentations"] == entries[2]["segmentations"]

@@ -7,6 +7,7 @@ from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
 from compfeat.masks import decode_mask
 from compfeat.models.detector import Frames
+from compfeat.models.labels import HardLabels, SoftLabels
 from compfeat.structures import Category, Detections
 
 
@@ -27,13 +28,12 @@ class OneObject(torch.nn.Module):
     def remember(self, support):
         return support["0"][0, :, 0, 0, 0].tolist()
 
-    def detect(self, frames, memory):
+    def detect(self, frames, memory, labels):
         self.seen.append((frames.images[:, 0, 0, 0].tolist(), memory))
         return [
             Detections(
                 boxes=torch.tensor([[0.0, 0.0, width / 2, float(height)]]),
-                scores=torch.tensor([0.75]),
-                labels=torch.tensor([2]),
+                classes=torch.tensor([[0.125, 0.75]]),
                 masks=torch.ones(1, 1, 28, 28),
                 features=torch.ones(1, 2, 7, 7),
                 frame=torch.ones(2, 3, 4),
@@ -47,7 +47,7 @@ class OneObject(torch.nn.Module):
 
 def predictor(uses_support=False, **options):
     categories = [Category(4, "cat"), Category(9, "dog")]
-    options = {"support": SupportBank(), "size": (64, 32)} | options
+    options = {"support": SupportBank(), "labels": SoftLabels(), "size": (64, 32)} | options
     return VideoPredictor(OneObject(uses_support), OnlineTracker(), categories, **options)
 
 
@@ -59,7 +59,7 @@ def test_a_video_becomes_one_tube_in_the_pixels_of_its_frames():
     made = predictor(batch_size=2)
     (tube,) = made.predict(iter(frames(5)))
     assert made.detector.extracted == [[0, 1], [2, 3], [4]]
-    assert tube.frames == [0, 1, 2, 3, 4] and tube.labels == [2] * 5 and tube.score == pytest.approx(0.75)
+    assert tube.frames == [0, 1, 2, 3, 4] and tube.label == 2 and tube.score == pytest.approx(0.75)
     assert tube.boxes[3] == pytest.approx((0, 0, 48, 48))
     mask = decode_mask(tube.masks[3])
     assert mask.shape == (48, 96)
@@ -177,3 +177,9 @@ def test_frames_of_one_video_are_of_one_size(uses_support):
 def test_a_frame_without_pixels_is_named():
     with pytest.raises(FrameError, match="frame 0 has no pixels"):
         predictor().step(np.zeros((0, 8, 3), np.uint8))
+
+
+def test_hard_labels_have_a_tube_vote_for_its_class():
+    (soft,), (hard,) = (predictor(labels=labels).predict(frames(3)) for labels in (SoftLabels(), HardLabels()))
+    assert soft.probabilities == pytest.approx([0.125, 0.75])
+    assert hard.probabilities == pytest.approx([0.0, 0.75])

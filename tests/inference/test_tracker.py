@@ -7,12 +7,11 @@ from compfeat.inference.tracker import Cues, OnlineTracker
 from compfeat.structures import Detections
 
 
-def detections(boxes, scores=None, labels=None):
+def detections(boxes, classes=None):
     n = len(boxes)
     return Detections(
         boxes=torch.tensor(boxes, dtype=torch.float32).reshape(n, 4),
-        scores=torch.tensor(scores or [0.9] * n),
-        labels=torch.tensor(labels or [1] * n, dtype=torch.int64),
+        classes=torch.tensor(classes or [[0.9, 0.0]] * n).reshape(n, 2),
         masks=torch.zeros(n, 1, 28, 28),
         features=torch.arange(float(n)).view(n, 1, 1, 1).expand(n, 2, 7, 7),
         frame=torch.zeros(2, 3, 4),
@@ -59,9 +58,17 @@ def test_cues_are_those_of_the_paper():
     assert tracker.update(detections([RIGHT, LEFT]), torch.zeros(2, 3)) == [2, 1]
     # A box that overlaps nothing and has another class is 10 worse than the new-object column.
     tracker = started(Cues())
-    assert tracker.update(detections([[80, 0, 90, 10]], labels=[2]), torch.tensor([[0.0, 9.0, 9.0]])) == [3]
+    assert tracker.update(detections([[80, 0, 90, 10]], classes=[[0.0, 0.9]]), torch.tensor([[0.0, 9.0, 9.0]])) == [3]
     tracker = started(Cues())
-    assert tracker.update(detections([[0, 5, 10, 15]], labels=[2]), torch.tensor([[0.0, 9.5, 0.0]])) == [1]
+    assert tracker.update(detections([[0, 5, 10, 15]], classes=[[0.0, 0.9]]), torch.tensor([[0.0, 9.5, 0.0]])) == [1]
+
+
+def test_the_class_cue_compares_distributions():
+    # Of two remembered objects, the one whose classes are more alike; a new one is as alike as `novelty` says.
+    tracker = OnlineTracker(Cues(confidence=0, iou=0, label=10, novelty=0.9))
+    tracker.update(detections([LEFT, RIGHT], [[0.6, 0.3], [0.2, 0.7]]), torch.zeros(2, 1))
+    assert tracker.update(detections([RIGHT], [[0.5, 0.4]]), torch.zeros(1, 3)) == [1]  # cosines 0.98 and 0.81
+    assert tracker.update(detections([RIGHT], [[0.9, 0.0]]), torch.zeros(1, 3)) == [3]  # 0.78 and 0.27
 
 
 def test_unseen_objects_are_forgotten_after_keep_unseen_frames():

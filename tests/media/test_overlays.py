@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle
 
-from compfeat.media.overlays import colour, contact_sheet, draw_tubes, overlay, worth_drawing
+from compfeat.media.overlays import colour, contact_sheet, draw_tubes, overlay
 from compfeat.structures import Tube
 
 NAMES = ["square", "triangle"]
@@ -16,7 +16,8 @@ def tube(track_id, frames, box, labels=None):
     mask = np.zeros((96, 160), np.uint8, order="F")
     mask[y1:y2, x1:x2] = 1
     count = len(frames)
-    return Tube(track_id, frames, [box] * count, [rle.encode(mask)] * count, [0.9] * count, labels or [1] * count)
+    classes = [[0.9 * (label == 1), 0.9 * (label == 2)] for label in labels or [1] * count]
+    return Tube(track_id, frames, [box] * count, [rle.encode(mask)] * count, classes)
 
 
 def test_mask_box_and_label_take_the_colour_of_the_identity_and_the_frame_is_kept():
@@ -32,17 +33,6 @@ def test_mask_box_and_label_take_the_colour_of_the_identity_and_the_frame_is_kep
     changed = (drawn != ENLARGED).any(axis=2)
     assert not changed[246:].any() and not changed[:72].any()
     assert changed[72:118].sum() < 0.02 * changed.size  # the text leaves room on a tiny frame
-
-
-def test_what_lies_over_a_better_tube_or_is_unsure_is_not_drawn():
-    best = tube(1, [0, 1, 2], (40, 40, 90, 80))
-    again = tube(2, [0, 1, 2], (42, 40, 90, 80))
-    part = tube(3, [2], (40, 40, 90, 80))  # a third of the best one
-    beside = tube(4, [0, 1, 2], (100, 40, 150, 80))
-    again.scores, beside.scores = [0.8] * 3, [0.5] * 3
-    assert worth_drawing([beside, again, part, best], 0.5) == [part, best, beside]
-    assert worth_drawing([beside, again, best], 0.6) == [best]
-    assert worth_drawing([], 0.5) == []
 
 
 def test_a_frame_large_enough_to_read_keeps_its_size():
@@ -65,7 +55,7 @@ def test_labels_do_not_cover_each_other_and_stay_in_the_frame():
     assert draw_tubes(GREY, 0, corners, NAMES).shape == ENLARGED.shape
 
 
-def test_the_shown_class_is_the_majority_over_the_tube():
+def test_the_shown_class_is_that_of_the_whole_tube():
     box = (40, 40, 90, 80)
     minority_here = draw_tubes(GREY, 0, [tube(1, [0, 1, 2], box, labels=[1, 2, 2])], NAMES)
     assert np.array_equal(minority_here, draw_tubes(GREY, 0, [tube(1, [0], box, labels=[2])], NAMES))

@@ -177,7 +177,7 @@ def count(module):
 
 def test_parameters_that_each_half_adds():
     inner = CHANNELS // 4
-    embeddings = 3 * (CHANNELS * inner + inner)
+    embeddings = 2 * (CHANNELS * inner + inner) + 9 * CHANNELS * inner + inner
     assert count(TemporalAttention(CHANNELS)) == embeddings + inner * CHANNELS + CHANNELS
     expected = CHANNELS + (CHANNELS * inner + inner) + 2 * inner + (inner * CHANNELS + CHANNELS)
     assert count(SpatialAttention(CHANNELS)) == expected

@@ -3,15 +3,17 @@ import torch
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-from compfeat.models.attention import DualAttention
+from compfeat.models.attention import DualAttention, SupportMemory
 from compfeat.models.backbone import resnet_fpn
 from compfeat.models.detector import CompFeat, Memory
+from compfeat.models.labels import HardLabels, SoftLabels
 from compfeat.models.track_heads import CorrelationTrackHead, TrackHead
 from compfeat.structures import Clip, ClipBatch
 
 HEIGHT, WIDTH = 64, 96
 SIZES = [(HEIGHT, WIDTH)]
 LOSSES = {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask", "loss_track"}
+ALL = SoftLabels(score_threshold=0.0)
 MODULES = ["none", "frame", "object", "correlation", "all"]
 
 
@@ -28,13 +30,13 @@ def detector(num_classes=3, modules="none", **options):
     return CompFeat(backbone, num_classes, head, **(small | options))
 
 
-def found(model, images, sizes, support=None):
+def found(model, images, sizes, support=None, labels=ALL):
     """The detections of frames, alone or with the frames ``[T, 3, H, W]`` that support them."""
     memory = Memory()
     if support is not None:
         maps = model.extract(support, [(HEIGHT, WIDTH)] * len(support)).maps
         memory = model.remember({level: x[None] for level, x in maps.items()})
-    return model.detect(model.extract(images, sizes), memory)
+    return model.detect(model.extract(images, sizes), memory, labels)
 
 
 def target(count):
@@ -79,7 +81,7 @@ def test_losses_of_what_is_not_there_are_zero():
 
 @pytest.mark.parametrize("modules", ["none", "all"])
 def test_detections_of_a_frame_do_not_depend_on_its_batch(modules):
-    model = detector(modules=modules, score_threshold=0.0).eval()
+    model = detector(modules=modules).eval()
     images = batch((1, 1), (1, 1), (1, 1)).current
     sizes = [(HEIGHT, WIDTH), (HEIGHT - 20, WIDTH - 30), (HEIGHT, WIDTH)]
     with torch.inference_mode():
@@ -93,7 +95,7 @@ def test_detections_of_a_frame_do_not_depend_on_its_batch(modules):
 
 
 def test_detections_equal_those_of_torchvisions_mask_rcnn_with_the_same_weights():
-    model = detector(score_threshold=0.0).eval()
+    model = detector().eval()
     sizes = (8, 16, 32, 64, 128)
     theirs = MaskRCNN(
         resnet_fpn("basic", [1, 1, 1, 1], 32, frozen=False),
@@ -113,7 +115,7 @@ def test_detections_equal_those_of_torchvisions_mask_rcnn_with_the_same_weights(
     theirs.load_state_dict(state)  # the same parameter names
     image = batch((1, 1)).current
     with torch.inference_mode():
-        ours = found(model, image, SIZES)[0]
+        ours = found(model, image, SIZES, labels=HardLabels(score_threshold=0.0))[0]
         expected = theirs([image[0] / 255])[0]
     torch.testing.assert_close(ours.boxes, expected["boxes"], atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(ours.scores, expected["scores"])
@@ -122,7 +124,7 @@ def test_detections_equal_those_of_torchvisions_mask_rcnn_with_the_same_weights(
 
 @pytest.mark.parametrize("modules", ["none", "correlation"])
 def test_match_scores_each_detection_against_each_memory_and_new(modules):
-    model = detector(modules=modules, score_threshold=0.0).eval()
+    model = detector(modules=modules).eval()
     with torch.inference_mode():
         (seen,) = found(model, batch((1, 1)).current, SIZES)
         scores = model.match(seen, seen.features[:4])
@@ -130,14 +132,14 @@ def test_match_scores_each_detection_against_each_memory_and_new(modules):
 
 
 def test_modules_that_are_off_or_at_the_identity_change_no_detection():
-    model = detector(score_threshold=0.0).eval()
+    model = detector().eval()
     off = DualAttention(32, temporal=False, spatial=False)
     fresh = DualAttention(32, temporal=False)  # spatial attention starts at zero
     images = batch((1, 1), (1, 1)).current
     with torch.inference_mode():
         expected = found(model, images, SIZES * 2)
         for dual in (off, fresh):
-            same = detector(frame_attention=dual, object_attention=dual, score_threshold=0.0).eval()
+            same = detector(frame_attention=dual, object_attention=dual).eval()
             same.load_state_dict(model.state_dict(), strict=False)
             assert not same.uses_support
             for a, b in zip(found(same, images, SIZES * 2), expected, strict=True):
@@ -147,7 +149,7 @@ def test_modules_that_are_off_or_at_the_identity_change_no_detection():
 
 @pytest.mark.parametrize("modules", ["frame", "object"])
 def test_support_frames_change_what_is_found(modules):
-    model = detector(modules=modules, score_threshold=0.0).eval()
+    model = detector(modules=modules).eval()
     assert model.uses_support
     clips = batch((1, 1), (1, 1))
     with torch.inference_mode():
@@ -171,7 +173,7 @@ def test_every_parameter_of_every_module_learns_within_a_few_steps():
 def test_gradients_through_support_frames_are_a_switch():
     def body_gradient(through):
         model = detector(modules="all", support_gradients=through)
-        support_only = model.encode(batch((1, 1)))[1].objects.value.sum()
+        support_only = model.encode(batch((1, 1)))[1].objects["0"].value.sum()
         support_only.backward()
         return model.backbone.body.conv1.weight.grad
 
@@ -187,7 +189,9 @@ def test_parameters_that_each_module_adds():
     assert parameters(detector(modules="frame")) == base + dual  # shared by the levels
     assert parameters(detector(modules="object")) == base + dual
     heads = parameters(CorrelationTrackHead(32)) - parameters(TrackHead(32, hidden=32))
-    assert parameters(CorrelationTrackHead(32)) == 2 * (32 * 32 + 32) + 2 * (32 + 1)
+    assert parameters(CorrelationTrackHead(32, width=None)) == 2 * (32 * 32 + 32) + 2 * (32 + 1)
+    embedding = 9 * 32 * 64 + 64 + 2 * 64  # a convolution and the norm
+    assert parameters(CorrelationTrackHead(32, width=64)) == embedding + 2 * (64 * 64 + 64) + 2 * (64 + 1)
     assert parameters(detector(modules="all")) == base + 2 * dual + heads
 
 
@@ -217,11 +221,24 @@ def test_objects_of_several_clips_are_refined_each_by_the_support_frames_of_its_
     model = detector(modules="object").eval()
     clips = batch((3, 1), (1, 2), (0, 0))
     boxes = [t["boxes"] for t in clips.targets]
+    boxes[0] = torch.cat([boxes[0], torch.tensor([[0.0, 0.0, 90.0, 60.0], [0.0, 0.0, 200.0, 200.0]])])  # of all levels
     with torch.inference_mode():
         current, memory = model.encode(clips)
         together = model.roi_heads.object_features(current.maps, boxes, current.image_sizes, memory.objects)
         for i, frame in enumerate(current.split()):
-            one = memory.objects._replace(key=memory.objects.key[i : i + 1], value=memory.objects.value[i : i + 1])
+            one = {k: SupportMemory(m.key[i : i + 1], m.value[i : i + 1]) for k, m in memory.objects.items()}
             (alone,) = model.roi_heads.object_features(frame.maps, boxes[i : i + 1], frame.image_sizes, one)
             torch.testing.assert_close(together[i], alone, atol=1e-5, rtol=1e-5)
-    assert [len(x) for x in together] == [3, 1, 0]
+    assert [len(x) for x in together] == [5, 1, 0]
+
+
+def test_a_roi_looks_at_the_support_features_of_its_own_level():
+    model = detector(modules="object").eval()
+    boxes = torch.tensor([[0.0, 0.0, 20.0, 20.0], [0.0, 0.0, 150.0, 150.0], [0.0, 0.0, 300.0, 300.0]])
+    with torch.inference_mode():
+        current, memory = model.encode(batch((0, 0)))
+        pooled = model.roi_heads.box_roi_pool(current.maps, [boxes], SIZES)
+        (refined,) = model.roi_heads.object_features(current.maps, [boxes], SIZES, memory.objects)
+        for roi, found, level in zip(pooled, refined, ("0", "1", "2"), strict=True):
+            expected = model.roi_heads.object_attention.refine(roi[None], memory.objects[level])[0]
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)

@@ -64,8 +64,7 @@ class NearlyRight:
                     seen,
                     [(0.0, 0.0, 1.0, 1.0)] * len(seen),
                     [rle.encode(np.asfortranarray(mask)) for mask in masks],
-                    [rng.choice([0.25, 0.5, 0.75])] * len(seen),
-                    [label] * len(seen),
+                    [(rng.choice([0.25, 0.5, 0.75]) * np.eye(len(labels))[label - 1]).tolist()] * len(seen),
                 )
             )
         return tubes

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from compfeat.data.annotations.reader import Track, VISAnnotations
 from compfeat.data.clips.frames import read_image, read_scaled
-from compfeat.data.clips.sampler import ClipSampler
+from compfeat.data.clips.sampler import ClipFrames, ClipSampler
 from compfeat.data.clips.transforms import ClipFlip, fit, frame_target, to_tensor
 from compfeat.data.errors import AnnotationError
 from compfeat.masks import decode_mask
@@ -58,11 +58,15 @@ class YTVISClips(Dataset[Clip]):
     def __getitem__(self, item: tuple[int, int]) -> Clip:
         epoch, index = item
         rng = np.random.default_rng([self.seed, epoch, index])
-        video = self.annotations[self.positions[index]]
         present, has_objects = self.annotations.frames_to_train_on(self.positions[index])
         drawn = self.sampler.sample(len(present), np.flatnonzero(has_objects).tolist(), rng)
         current, reference, *support = present[[drawn.current, drawn.reference, *drawn.support]].tolist()
+        return self.clip(index, ClipFrames(current, tuple(support), reference), rng)
 
+    def clip(self, index: int, frames: ClipFrames, rng: np.random.Generator) -> Clip:
+        """The clip of the given frames of one video; ``rng`` decides on the flip."""
+        video = self.annotations[self.positions[index]]
+        current, support, reference = frames
         stated = (video.height, video.width)
         size = fit(*stated, self.size)
         tracks = [track for track in video.tracks if not track.crowd]
@@ -74,11 +78,11 @@ class YTVISClips(Dataset[Clip]):
             rng,
         )
         labels, ids = [track.label for track in tracks], [track.id for track in tracks]
-        frames = to_tensor(images)
+        stacked = to_tensor(images)
         return Clip(
-            current=frames[0],
-            support=frames[2:],
-            reference=frames[1],
+            current=stacked[0],
+            support=stacked[2:],
+            reference=stacked[1],
             target=frame_target(masks[0], labels, ids),
             reference_target=frame_target(masks[1], labels, ids),
             name=f"{video.name}/{current}",

@@ -1,0 +1,133 @@
+"""Tries single modules of a network."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from rich.table import Table
+
+from compfeat.commands.config_check import check_config
+from compfeat.commands.console import console
+from compfeat.commands.launch import launch_named
+from compfeat.data.datamodule import VISDataModule
+from compfeat.experiments.probes.attention import ClassProbe
+from compfeat.experiments.probes.clips import HeldOut, Maps, held_out_clips
+from compfeat.experiments.probes.matching import MapProbe, MatchingProbe
+from compfeat.experiments.probes.side_by_side import Measured, Probe, train_side_by_side
+from compfeat.experiments.spread import gain, spread
+from compfeat.inference.predictor import VideoPredictor
+from compfeat.models.detector import CompFeat
+from compfeat.models.weights import load_pretrained
+from compfeat.quantities import Count, Positive, Seed
+
+
+class ProbeConfig(Protocol):
+    """The keys of ``conf/probe/*.yaml``."""
+
+    variants: list[str]
+    ckpt: list[str] | None
+    weights: str
+    seeds: list[Seed]
+    steps: Count
+    batch_size: Count
+    lr: Positive
+    videos: Count
+    data: Any
+
+
+def attention(cfg: ProbeConfig) -> None:
+    """What attention knows of classes that a frame hides, as ``conf/probe/attention.yaml`` and ``scene.yaml`` say."""
+    _run(ClassProbe(), cfg)
+
+
+def matching(cfg: ProbeConfig) -> None:
+    """What a track head knows of identities, as ``conf/probe/matching.yaml`` describes."""
+    _run(MatchingProbe(), cfg)
+
+
+def correlation_map(cfg: ProbeConfig) -> None:
+    """Where correlation maps peak, as ``conf/probe/map.yaml`` describes."""
+    _run(MapProbe(), cfg)
+
+
+def probe() -> None:
+    """Launches the probe that the first argument names."""
+    launch_named({"attention": attention, "matching": matching, "scene": attention, "map": correlation_map}, "probe")
+
+
+def _run(module: Probe, cfg: ProbeConfig) -> None:
+    data: VISDataModule = instantiate(cfg.data)
+    if cfg.ckpt is None and not Path(cfg.weights).is_file():
+        raise FileNotFoundError(f"no detector at {cfg.weights}: `make detector` trains it, or give weights=PATH")
+    data.prepare_data()
+    data.setup()
+    held_out = held_out_clips(data, cfg.videos, module.degraded)
+    measured: Measured = {}
+    if cfg.ckpt is not None:
+        for path in cfg.ckpt:
+            detector = VideoPredictor.from_checkpoint(path).detector
+            measured[path] = [module.measure(detector, _maps(detector, held_out))]
+    else:
+        recipes = {variant: _recipe(variant, data) for variant in cfg.variants}
+        for seed in cfg.seeds:
+            detectors = {variant: _detector(recipe, cfg.weights, seed) for variant, recipe in recipes.items()}
+            train_side_by_side(module, detectors, data, cfg.steps, cfg.batch_size, cfg.lr, seed)
+            seen = _maps(next(iter(detectors.values())), held_out)  # they share their backbone
+            for variant, detector in detectors.items():
+                measured.setdefault(variant, []).append(module.measure(detector, seen))
+    _tell(measured)
+
+
+def _maps(detector: CompFeat, held_out: Sequence[HeldOut]) -> list[tuple[HeldOut, Maps]]:
+    return [(clips, Maps.of(detector, clips.batch)) for clips in held_out]
+
+
+def _recipe(variant: str, data: VISDataModule) -> dict[str, Any]:
+    """The model that ``train.py`` would build with the overrides of a variant; a bare word is an experiment."""
+    overrides = [word if "=" in word else f"experiment={word}" for word in shlex.split(variant)]
+    cfg: Any = compose("train", [f"data={HydraConfig.get().runtime.choices['data']}", *overrides])
+    recipe: Any = OmegaConf.to_container(cfg.model, resolve=True)
+    recipe["categories"] = [{"id": c.id, "name": c.name} for c in data.categories]
+    recipe["detector"]["num_classes"] = len(data.categories)
+    check_config(OmegaConf.create({"model": recipe}), {})
+    return recipe
+
+
+def _detector(recipe: Mapping[str, Any], weights: str, seed: int) -> CompFeat:
+    torch.manual_seed(seed)
+    detector = instantiate(recipe, _convert_="all").detector
+    load_pretrained(detector, weights)
+    return detector
+
+
+def _tell(measured: Measured) -> None:
+    """Tables of mean and standard deviation over seeds and of the gains over the first variant; all of it as json."""
+    values = {v: {name: [run[name] for run in runs] for name in runs[0]} for v, runs in measured.items()}
+    first, *others = values
+    means = {v: {name: spread(x) for name, x in of_variant.items()} for v, of_variant in values.items()}
+    _print("mean ± standard deviation over seeds", means)
+    if others:
+        gains = {
+            v: {name: gain(x, values[first][name]) for name, x in values[v].items() if name in values[first]}
+            for v in others
+        }
+        _print(f"gain over {first} ± its standard error", gains)
+    print(json.dumps(values))
+
+
+def _print(title: str, cells: Mapping[str, Mapping[str, str]]) -> None:
+    """A column for each variant."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for variant in cells:
+        table.add_column(variant, justify="right", overflow="fold")
+    for name in dict.fromkeys(name for of_variant in cells.values() for name in of_variant):
+        table.add_row(name, *(of_variant.get(name, "-") for of_variant in cells.values()))
+    console.print(table)

@@ -1,0 +1,1 @@
+"""Single modules tried alone, in minutes: everything else is frozen, and all variants see the same clips."""

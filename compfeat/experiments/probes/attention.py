@@ -1,0 +1,104 @@
+"""What attention knows of an object's class in a frame that hides it."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from compfeat.experiments.probes.clips import HeldOut, Maps, jittered, means
+from compfeat.models.attention import Features, SupportMemory, TemporalAttention
+from compfeat.models.detector import CompFeat, Frames
+from compfeat.models.roi_heads import PYRAMID
+from compfeat.structures import ClipBatch
+
+STRIDES = dict(zip(PYRAMID, (4, 8, 16, 32), strict=True))
+
+
+class ClassProbe:
+    """Classes of true objects in degraded frames, by the number of clear frames among the four support frames.
+
+    What is trained is the attention and the box head that reads it. ``share object`` and ``share frame`` are the shares
+    of the attention, at object level and at frame level, of the positions inside an object that fall on it in the clear
+    support frames, over objects that are seen in one; ``chance`` is what even attention would have there.
+    """
+
+    degraded = True
+
+    def trained(self, detector: CompFeat) -> list[nn.Module]:
+        heads = detector.roi_heads
+        parts = [detector.frame_attention, heads.object_attention, heads.box_head, heads.box_predictor.cls_score]
+        return [part for part in parts if part is not None]
+
+    def loss(self, detector: CompFeat, maps: Maps, batch: ClipBatch, generator: torch.Generator) -> Tensor:
+        boxes = [jittered(target["boxes"], generator) for target in batch.targets]
+        labels = torch.cat([target["labels"] for target in batch.targets])
+        return F.cross_entropy(self._logits(detector, maps, boxes), labels)
+
+    @torch.no_grad()
+    def measure(self, detector: CompFeat, held_out: Sequence[tuple[HeldOut, Maps]]) -> dict[str, float]:
+        found: dict[str, list[float]] = {"clear 0": [], "clear 1": [], "clear 2+": [], "clear 1+": []}
+        for clips, maps in held_out:
+            targets = clips.batch.targets
+            labels = self._logits(detector, maps, [t["boxes"] for t in targets])[:, 1:].argmax(1) + 1
+            right = (labels == torch.cat([t["labels"] for t in targets])).float()
+            of_clips = right.split([len(t["labels"]) for t in targets])
+            for clear, of_clip in zip(clips.clear.tolist(), of_clips, strict=True):
+                found[("clear 0", "clear 1", "clear 2+")[min(clear, 2)]] += of_clip.tolist()
+                found["clear 1+"] += of_clip.tolist() if clear else []
+        return means(found) | attention_shares(detector, held_out)
+
+    def _logits(self, detector: CompFeat, maps: Maps, boxes: list[Tensor]) -> Tensor:
+        heads, memory = detector.roi_heads, detector.remember(maps.support)
+        frames = detector.aggregate(maps.current, memory)
+        rois = heads.object_features(frames.maps, boxes, frames.image_sizes, memory.objects)
+        return heads.box_predictor.cls_score(heads.box_head(torch.cat(rois)))
+
+
+def attention_shares(detector: CompFeat, held_out: Sequence[tuple[HeldOut, Maps]]) -> dict[str, float]:
+    """The means over all objects of current frames that are seen in a clear support frame; see ``ClassProbe``."""
+    found: dict[str, list[float]] = {"share object": [], "share frame": [], "chance": []}
+    frame_level = None if detector.frame_attention is None else detector.frame_attention.attention
+    for clips, maps in held_out:
+        refined = detector.aggregate(maps.current, detector.remember(maps.support))
+        levels = (
+            ("share frame", frame_level, maps.current),
+            ("share object", detector.roi_heads.object_attention, refined),
+        )
+        for i, (target, seen) in enumerate(zip(clips.batch.targets, clips.support_boxes, strict=True)):
+            for box, in_support in zip(target["boxes"], seen.unbind(1), strict=True):
+                for name, dual, frames in levels:
+                    if in_support.any() and dual is not None and dual.temporal is not None:
+                        share, chance = _share(detector, dual.temporal, frames, maps.support, i, box, in_support)
+                        found[name].append(share)
+                        found["chance"].append(chance)
+    return means(found)
+
+
+def _share(
+    detector: CompFeat,
+    attention: TemporalAttention,
+    frames: Frames,
+    support: Features,
+    i: int,
+    box: Tensor,
+    seen: Tensor,
+) -> tuple[float, float]:
+    """The share of the attention of the positions inside ``box`` of frame i that falls into the boxes ``seen [T, 4]``
+    of its support frames, and the share that these boxes have in the support positions."""
+    pool = detector.roi_heads.box_roi_pool
+    rois = pool({k: x[i : i + 1] for k, x in frames.maps.items()}, [box[None]], frames.image_sizes[i : i + 1])
+    level = PYRAMID[int(pool.map_levels([box[None]]))]
+    maps, pooling = support[level][i : i + 1], detector.support_pooling[level]
+    inside = indicator(seen, (maps.shape[-2], maps.shape[-1]), STRIDES[level], pooling)
+    memory = SupportMemory(attention.embed(maps, pooling).key, inside)
+    return attention.gather(rois, memory).mean().item(), inside.mean().item()
+
+
+def indicator(boxes: Tensor, size: tuple[int, int], stride: int, pool: int) -> Tensor:
+    """1 at the support positions inside boxes ``[T, 4]`` (pixels), 0 elsewhere, ``[1, T * H * W, 1]`` after pooling."""
+    y, x = ((torch.arange(cells) + 0.5) * stride for cells in size)
+    x1, y1, x2, y2 = boxes[:, :, None].unbind(1)
+    rows, columns = (y > y1) & (y < y2), (x > x1) & (x < x2)
+    inside = (rows[:, :, None] & columns[:, None, :]).float()[:, None]
+    return F.avg_pool2d(inside, pool, ceil_mode=True).flatten()[None, :, None]

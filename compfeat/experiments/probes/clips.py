@@ -1,0 +1,120 @@
+"""Clips of a probe: those it trains on, and held-out ones whose frames are chosen for what they show and hide."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pycocotools import mask as rle
+from torch import Tensor
+
+from compfeat.data.clips.sampler import ClipFrames, ClipSampler, uniform_frames
+from compfeat.data.clips.transforms import ClipFlip
+from compfeat.data.clips.ytvis import YTVISClips
+from compfeat.data.datamodule import VISDataModule
+from compfeat.models.attention import Features
+from compfeat.models.detector import CompFeat, Frames
+from compfeat.structures import RLE, Clip, ClipBatch
+
+SUPPORT_FRAMES = 4  # of held-out clips, as in inference
+JITTER = 0.05  # of the sides of a true box, so that boxes are as loose as those of a detector
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Clips of validation videos, with what the generator of the data set knows of their frames.
+
+    ``clear [B]``: how many of the four support frames of a clip are not degraded.
+    ``support_boxes``: for each clip ``[T, N, 4]``, where the N objects of its current frame are in the clear support
+    frames; an empty box (zeros) where one is hidden or the frame is degraded.
+    """
+
+    batch: ClipBatch
+    clear: Tensor
+    support_boxes: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What the backbone makes of B clips: current and reference frames, support maps ``[B, T, C, H, W]`` by level."""
+
+    current: Frames
+    reference: Frames
+    support: Features
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, detector: CompFeat, batch: ClipBatch) -> "Maps":
+        current, reference = (detector.extract(x, batch.image_sizes) for x in (batch.current, batch.reference))
+        clips, count = batch.support.shape[:2]
+        if count == 0:
+            return cls(current, reference, {})
+        support = detector.extract(batch.support.flatten(0, 1), [s for s in batch.image_sizes for _ in range(count)])
+        return cls(current, reference, {level: x.unflatten(0, (clips, count)) for level, x in support.maps.items()})
+
+
+def training_batches(data: VISDataModule, steps: int, batch_size: int, seed: int) -> Iterator[ClipBatch]:
+    """As many batches of training clips, every video in turn."""
+    clips = data.train_clips()
+    count = len(clips)  # type: ignore[arg-type]
+    for step in range(steps):
+        drawn = [divmod(step * batch_size + i, count) for i in range(batch_size)]
+        yield ClipBatch.collate([clips[(1000 * seed + epoch, index)] for epoch, index in drawn])
+
+
+def held_out_clips(data: VISDataModule, videos: int, degraded: bool, batch_size: int = 8) -> list[HeldOut]:
+    """Two clips of each of the first validation videos, in batches; without support frames among the current ones.
+
+    Args:
+        data: holds videos that the generator of the built-in data set drew.
+        videos: how many.
+        degraded: take only degraded frames for current ones.
+    """
+    annotations = data.val_annotations
+    known = {video["id"]: video["degraded"] for video in json.loads(annotations.path.read_text())["videos"]}
+    positions = data.val_videos[:videos]
+    clips = YTVISClips(annotations, positions, ClipSampler(SUPPORT_FRAMES), data.size, ClipFlip(0.0), seed=0)
+    drawn: list[tuple[Clip, int, Tensor]] = []
+    for index, position in enumerate(clips.positions):
+        rng = np.random.default_rng([0, position])
+        video = annotations[position]
+        support = uniform_frames(len(video.file_names), SUPPORT_FRAMES)
+        annotated = np.flatnonzero(annotations.frames_to_train_on(position)[1]).tolist()
+        hidden = known[video.id]
+        wanted = [f for f in annotated if f not in support and (hidden[f] or not degraded)]
+        for current in rng.permutation(wanted)[:2].tolist():
+            others = [f for f in annotated if f != current]
+            if not others:
+                continue
+            clip = clips.clip(index, ClipFrames(current, tuple(support), int(rng.choice(others))), rng)
+            tracks = {track.id: track for track in video.tracks}
+            boxes = [
+                [
+                    [0.0] * 4 if hidden[f] or (mask := tracks[i].segmentations[f]) is None else _box(mask)
+                    for i in clip.target["track_ids"].tolist()
+                ]
+                for f in support
+            ]
+            drawn.append((clip, sum(not hidden[f] for f in support), torch.tensor(boxes).view(SUPPORT_FRAMES, -1, 4)))
+    groups = [drawn[i : i + batch_size] for i in range(0, len(drawn), batch_size)]
+    return [
+        HeldOut(ClipBatch.collate([c for c, _, _ in g]), torch.tensor([n for _, n, _ in g]), [b for _, _, b in g])
+        for g in groups
+    ]
+
+
+def jittered(boxes: Tensor, generator: torch.Generator) -> Tensor:
+    """Boxes ``[N, 4]`` whose sides are moved a little."""
+    sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    return boxes + JITTER * sides * torch.randn(boxes.shape, generator=generator)
+
+
+def means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The mean of each list that has something in it."""
+    return {name: sum(of_name) / len(of_name) for name, of_name in values.items() if of_name}
+
+
+def _box(mask: RLE) -> list[float]:
+    x, y, width, height = rle.toBbox(mask).tolist()
+    return [x, y, x + width, y + height]

@@ -1,0 +1,86 @@
+"""Variants of a network trained side by side: the same start, the same clips, the same steps."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from compfeat.data.datamodule import VISDataModule
+from compfeat.experiments.probes.clips import HeldOut, Maps, training_batches
+from compfeat.models.detector import CompFeat
+from compfeat.progress import tracked
+from compfeat.structures import ClipBatch
+from compfeat.training.schedules import warmup_cosine
+
+Measured = dict[str, list[dict[str, float]]]  # by variant, for each seed: a number by name
+
+
+class Probe(Protocol):
+    """What is trained of a network, on what, and what is asked of it afterwards."""
+
+    degraded: bool  # whether the current frames it is measured on are
+
+    def trained(self, detector: CompFeat) -> list[nn.Module]:
+        """The parts that learn; all else is frozen."""
+
+    def loss(self, detector: CompFeat, maps: Maps, batch: ClipBatch, generator: torch.Generator) -> Tensor:
+        """What they learn from a batch of clips."""
+
+    def measure(self, detector: CompFeat, held_out: Sequence[tuple[HeldOut, Maps]]) -> dict[str, float]:
+        """What they have learned, by name."""
+
+
+def train_side_by_side(
+    probe: Probe,
+    detectors: Mapping[str, CompFeat],
+    data: VISDataModule,
+    steps: int,
+    batch_size: int,
+    lr: float,
+    seed: int,
+) -> None:
+    """Trains what the probe trains of each detector, by AdamW with a cosine, on the clips of ``seed``.
+
+    Raises:
+        ValueError: the detectors do not share their backbone, whose maps are made once for all.
+    """
+    first = next(iter(detectors.values()))
+    for name, detector in detectors.items():
+        if not _equal(detector.backbone, first.backbone):
+            raise ValueError(f"variant {name!r} has another backbone than the first: a probe tries what comes after it")
+    if not any(detector.uses_support for detector in detectors.values()):
+        data.sampler.support_frames = 0  # not decoded in vain
+    learners = [_Learner(probe, detector, steps, lr, seed) for detector in detectors.values()]
+    for batch in tracked(training_batches(data, steps, batch_size, seed), f"seed {seed}", steps, "steps"):
+        maps = Maps.of(first, batch)
+        for learner in learners:
+            learner.learn(maps, batch)
+
+
+class _Learner:
+    def __init__(self, probe: Probe, detector: CompFeat, steps: int, lr: float, seed: int) -> None:
+        detector.eval().requires_grad_(False)
+        self.probe = probe
+        self.detector = detector
+        self.generator = torch.Generator().manual_seed(seed)
+        self.parameters = [p for part in probe.trained(detector) for p in part.requires_grad_(True).parameters()]
+        self.optimizer = AdamW(self.parameters, lr=lr, weight_decay=0.01)
+        self.scheduler = warmup_cosine(self.optimizer, steps_per_epoch=steps, epochs=1, warmup_steps=min(50, steps))
+
+    def learn(self, maps: Maps, batch: ClipBatch) -> None:
+        loss = self.probe.loss(self.detector, maps, batch, self.generator)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters, 5.0)
+        self.optimizer.step()
+        self.scheduler.step()
+
+
+def _equal(one: nn.Module, other: nn.Module) -> bool:
+    theirs = other.state_dict()
+    return one.state_dict().keys() == theirs.keys() and all(
+        value.shape == theirs[name].shape and torch.equal(value, theirs[name])
+        for name, value in one.state_dict().items()
+    )

@@ -1,0 +1,132 @@
+"""That the probes ask what they say they ask."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from shell import command
+
+from compfeat.data.datamodule import VISDataModule
+from compfeat.data.shapes import ShapesGenerator
+from compfeat.experiments.probes.attention import indicator
+from compfeat.experiments.probes.clips import held_out_clips, jittered
+from compfeat.experiments.probes.matching import _matches
+
+SMALL = [
+    "data.generator.train_videos=4",
+    "data.generator.valid_videos=3",
+    "data.generator.length=8",
+    "videos=3",
+    "steps=2",
+    "batch_size=2",
+    "seeds=[0,1]",
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("shapes")
+    generator = ShapesGenerator(train_videos=1, valid_videos=6, length=10, degraded=0.5)
+    module = VISDataModule(str(root), generator=generator, size=(160, 96), cache=str(root))
+    module.prepare_data()
+    module.setup()
+    return module
+
+
+def test_held_out_clips_know_what_their_frames_hide(data):
+    known = json.loads(data.val_annotations.path.read_text())
+    degraded = {video["id"]: video["degraded"] for video in known["videos"]}
+    boxes = {entry["id"]: entry["bboxes"] for entry in known["annotations"]}
+    seen = 0
+    for clips in held_out_clips(data, videos=6, degraded=True):
+        for name, clear, target, support in zip(
+            clips.batch.names, clips.clear.tolist(), clips.batch.targets, clips.support_boxes, strict=True
+        ):
+            video, current = (int(part) for part in name.split("/"))
+            hidden = degraded[video + 1]
+            assert hidden[current] and current not in (1, 3, 6, 8)
+            assert clear == sum(not hidden[frame] for frame in (1, 3, 6, 8))
+            for column, identity in enumerate(target["track_ids"].tolist()):
+                for row, frame in enumerate((1, 3, 6, 8)):
+                    box = boxes[identity][frame]
+                    wanted = [0, 0, 0, 0] if hidden[frame] or box is None else np.add(box, [0, 0, *box[:2]]).tolist()
+                    assert support[row, column].tolist() == pytest.approx(wanted)
+                    seen += any(wanted)
+    assert seen > 0
+
+
+def test_jitter_is_small_and_of_every_side():
+    boxes = torch.tensor([[10.0, 20.0, 50.0, 40.0]]).repeat(2000, 1)
+    moved = jittered(boxes, torch.Generator().manual_seed(0)) - boxes
+    torch.testing.assert_close(moved.std(0), torch.tensor([2.0, 1.0, 2.0, 1.0]), rtol=0.1, atol=0)
+
+
+def test_indicator_marks_the_support_positions_inside_boxes():
+    boxes = torch.tensor([[0.0, 0.0, 0.0, 0.0], [8.0, 4.0, 24.0, 12.0]])
+    inside = indicator(boxes, (4, 8), stride=4, pool=1).view(2, 4, 8)
+    assert inside[0].sum() == 0 and inside[1].nonzero().tolist() == [[y, x] for y in (1, 2) for x in (2, 3, 4, 5)]
+    pooled = indicator(boxes, (4, 8), stride=4, pool=2).view(2, 2, 4)
+    assert pooled[1].tolist() == [[0, 0.5, 0.5, 0], [0, 0.5, 0.5, 0]]
+
+
+def test_matches_are_told_by_case():
+    target = {
+        "boxes": torch.tensor([[0.0, 0.0, 10.0, 10.0], [5.0, 0.0, 15.0, 10.0], [50.0, 0.0, 60.0, 10.0]]),
+        "labels": torch.tensor([1, 1, 2]),
+        "track_ids": torch.tensor([5, 6, 7]),
+    }
+    reference = {
+        "boxes": torch.tensor([[20.0, 0.0, 30.0, 10.0], [6.0, 0.0, 16.0, 10.0]]),
+        "labels": torch.tensor([1, 1]),
+        "track_ids": torch.tensor([5, 6]),
+    }
+    score = torch.tensor([[0.0, 2.0, 1.0], [0.0, 2.0, 1.0], [0.0, 2.0, 1.0]])  # all are taken for the first
+    found = list(_matches(score, target, reference))
+    assert [right for case, right in found if case == "all"] == [1, 0]  # the third is in one frame only
+    assert [right for case, right in found if case == "look-alike"] == [1, 0]
+    assert [right for case, right in found if case == "crossing"] == [1, 0]
+    assert [right for case, right in found if case == "jump"] == [1]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def trained(cache, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    small = ["debug=smoke", "trainer.fast_dev_run=false", "trainer.max_epochs=1", "data.batch_size=2"]
+    generator = ["data.generator.length=4", "callbacks.overlays=null", "callbacks.progress=null"]
+    command("train.py", *small, *generator, f"hydra.run.dir={folder}", cache=cache)
+    return folder / "checkpoints" / "last.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("name", "variants", "measured"),
+    [
+        ("attention", "[baseline,both_dual]", {"clear 1+"}),
+        ("scene", "[baseline,frame_spatial]", {"clear 0"}),
+        ("matching", "[baseline,'correlation model.detector.track_head.width=null']", {"all"}),
+        ("map", "[correlation]", {"peak_inside", "visible", "absent"}),
+    ],
+)
+def test_a_probe_compares_variants_and_measures_checkpoints(name, variants, measured, trained, cache):
+    ran = command("scripts/probe.py", name, *SMALL, f"variants={variants}", f"weights={trained}", cache=cache)
+    figures = json.loads(ran.stdout.splitlines()[-1])
+    assert len(figures) == variants.count(",") + 1
+    for values in figures.values():
+        assert measured <= set(values) and all(len(of_seeds) == 2 for of_seeds in values.values())
+    whole = command("scripts/probe.py", name, *SMALL, f"ckpt=[{trained}]", cache=cache)
+    (figures,) = json.loads(whole.stdout.splitlines()[-1]).values()
+    assert measured <= set(figures)
+
+
+def test_a_variant_that_cannot_be_is_told_in_one_line(trained, cache):
+    def said(*arguments):
+        return command("scripts/probe.py", *arguments, f"weights={trained}", cache=cache, code=2).stderr
+
+    assert "model.detector.hovercraft" in said("attention", *SMALL, "variants=['baseline model.detector.hovercraft=1']")
+    assert "another backbone" in said("attention", *SMALL, "variants=[baseline,'baseline backbone=resnet50_fpn']")
+    assert "no track head" in said("matching", *SMALL, "variants=['model=mask_rcnn']")
