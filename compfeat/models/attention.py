@@ -41,8 +41,8 @@ class TemporalAttention(nn.Module):
         self.value = nn.Conv2d(channels, inner, 3, padding=1)
         self.project = nn.Conv2d(inner, channels, 1)
         # Small, so that pretrained features start nearly unchanged; at zero, the ReLU would let no gradient through.
-        nn.init.normal_(self.project.weight, std=0.01)
-        nn.init.zeros_(self.project.bias)
+        for parameter in self.project.parameters():
+            nn.init.normal_(parameter, std=0.01)
         self.scale = scale
 
     def forward(self, x: Tensor, support: Tensor) -> Tensor:

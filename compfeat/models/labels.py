@@ -1,5 +1,6 @@
 """Which of the boxes a network proposes are kept: one for an object with all it may be, or one for each class."""
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
@@ -10,7 +11,7 @@ from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 from compfeat.quantities import Count, Share
 
 
-class Labels:
+class Labels(ABC):
     """How a frame's boxes become detections, and those of a tube its class. The defaults are MaskTrack R-CNN's.
 
     Args:
@@ -26,6 +27,7 @@ class Labels:
         self.nms_threshold = nms_threshold
         self.detections = detections
 
+    @abstractmethod
     def __call__(self, boxes: Tensor, classes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Chooses among the P boxes of a frame.
 
@@ -37,7 +39,6 @@ class Labels:
         Returns:
             boxes ``[N, 4]`` and class probabilities ``[N, C]``, the surest first.
         """
-        raise NotImplementedError
 
     def suppress(self, boxes: Tensor, classes: Tensor, groups: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """What is left of boxes ``[M, 4]`` with classes ``[M, C]`` when each silences others of its group ``[M]``."""
