@@ -140,11 +140,6 @@ class Detections:
         """``[N]``: the probability of each to be an object, of whatever class."""
         return self.classes.sum(1)
 
-    @property
-    def labels(self) -> Tensor:
-        """``[N] int64``: the likeliest class of each object."""
-        return self.classes.argmax(1) + 1
-
 
 @dataclass
 class Tube:

@@ -16,6 +16,7 @@ from rich.table import Table
 from compfeat.commands.config_check import check_config
 from compfeat.commands.console import console
 from compfeat.commands.launch import launch_named
+from compfeat.commands.train import recipe_for
 from compfeat.data.datamodule import VISDataModule
 from compfeat.experiments.probes.attention import ClassProbe
 from compfeat.experiments.probes.clips import HeldOut, Maps, held_out_clips
@@ -39,6 +40,7 @@ class ProbeConfig(Protocol):
     batch_size: Count
     lr: Positive
     videos: Count
+    seed: Seed
     data: Any
 
 
@@ -93,9 +95,7 @@ def _recipe(variant: str, data: VISDataModule) -> dict[str, Any]:
     """The model that ``train.py`` would build with the overrides of a variant; a bare word is an experiment."""
     overrides = [word if "=" in word else f"experiment={word}" for word in shlex.split(variant)]
     cfg: Any = compose("train", [f"data={HydraConfig.get().runtime.choices['data']}", *overrides])
-    recipe: Any = OmegaConf.to_container(cfg.model, resolve=True)
-    recipe["categories"] = [{"id": c.id, "name": c.name} for c in data.categories]
-    recipe["detector"]["num_classes"] = len(data.categories)
+    recipe = recipe_for(cfg.model, data.categories)
     check_config(OmegaConf.create({"model": recipe}), {})
     return recipe
 

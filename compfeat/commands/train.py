@@ -1,5 +1,6 @@
 """Trains a network and measures it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from compfeat.data.holdout import write_ids
 from compfeat.inference.checkpoint import read_run_state
 from compfeat.models.weights import load_pretrained, require_weights
 from compfeat.quantities import Seed
+from compfeat.structures import Category
 
 
 class TrainConfig(Protocol):
@@ -50,9 +52,7 @@ def train(cfg: TrainConfig) -> float | None:
     if data.held_out is not None:
         write_ids(data.held_out, Path(cfg.trainer.default_root_dir) / "holdout.txt")
 
-    recipe: Any = OmegaConf.to_container(cfg.model, resolve=True)
-    recipe["categories"] = [{"id": c.id, "name": c.name} for c in data.categories]
-    recipe["detector"]["num_classes"] = len(data.categories)
+    recipe = recipe_for(cfg.model, data.categories)
     predictor = instantiate(recipe, _convert_="all")
     if weights is not None:
         class_map = coco_class_map(data.categories) if str(cfg.weights).split(":")[0] == "coco" else None
@@ -71,6 +71,14 @@ def train(cfg: TrainConfig) -> float | None:
         return None
     console.print(f"best AP {checkpoint.best_model_score:.4f}: {checkpoint.best_model_path}", soft_wrap=True)
     return float(checkpoint.best_model_score)
+
+
+def recipe_for(model: Any, categories: Sequence[Category]) -> dict[str, Any]:
+    """The config of a model completed by the classes of the data: what ``hydra.utils.instantiate`` builds it from."""
+    recipe: Any = OmegaConf.to_container(model, resolve=True)
+    recipe["categories"] = [{"id": c.id, "name": c.name} for c in categories]
+    recipe["detector"]["num_classes"] = len(categories)
+    return recipe
 
 
 def _each(group: DictConfig | None) -> list[Any]:

@@ -168,14 +168,18 @@ class CompFeat(nn.Module):
 
     def encode(self, batch: ClipBatch) -> tuple[Frames, Memory]:
         """The current frames of B clips, and what is kept of their support frames."""
-        sizes, (clips, count) = batch.image_sizes, batch.support.shape[:2]
-        current = self.extract(batch.current, sizes)
+        current = self.extract(batch.current, batch.image_sizes)
         if not self.uses_support:
             return current, Memory()
         with torch.set_grad_enabled(self.support_gradients and torch.is_grad_enabled()):
-            support = self.extract(batch.support.flatten(0, 1), [size for size in sizes for _ in range(count)])
-        maps = {level: x.unflatten(0, (clips, count)) for level, x in support.maps.items()}
-        return current, self.remember(maps)
+            support = self.extract_support(batch)
+        return current, self.remember(support)
+
+    def extract_support(self, batch: ClipBatch) -> Features:
+        """The maps ``[B, T, C, H, W]`` by level of the support frames of B clips."""
+        clips, count = batch.support.shape[:2]
+        support = self.extract(batch.support.flatten(0, 1), [s for s in batch.image_sizes for _ in range(count)])
+        return {level: x.unflatten(0, (clips, count)) for level, x in support.maps.items()}
 
     @property
     def uses_support(self) -> bool:

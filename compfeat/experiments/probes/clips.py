@@ -47,11 +47,7 @@ class Maps:
     @torch.no_grad()
     def of(cls, detector: CompFeat, batch: ClipBatch) -> "Maps":
         current, reference = (detector.extract(x, batch.image_sizes) for x in (batch.current, batch.reference))
-        clips, count = batch.support.shape[:2]
-        if count == 0:
-            return cls(current, reference, {})
-        support = detector.extract(batch.support.flatten(0, 1), [s for s in batch.image_sizes for _ in range(count)])
-        return cls(current, reference, {level: x.unflatten(0, (clips, count)) for level, x in support.maps.items()})
+        return cls(current, reference, detector.extract_support(batch) if batch.support.shape[1] else {})
 
 
 def training_batches(data: VISDataModule, steps: int, batch_size: int, seed: int) -> Iterator[ClipBatch]:
