@@ -122,8 +122,7 @@ class Detections:
 
     ``boxes [N, 4]``, ``classes [N, num_classes]`` the probabilities of labels 1, 2, ..., ``masks [N, 1, m, m]`` mask
     probabilities inside each box, ``features [N, C, h, w]`` the RoIAligned features by which the track head tells
-    objects apart, ``frame [C, H, W]`` the stride-16 feature map of the whole frame, in which it looks for remembered
-    objects.
+    objects apart, ``frame [C, H, W]`` one map of the whole frame, in which it looks for remembered objects.
     """
 
     boxes: Tensor

@@ -15,7 +15,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from compfeat.models.attention import DualAttention, Features, PyramidAttention, SupportMemory, embed_levels
 from compfeat.models.labels import Labels
-from compfeat.models.roi_heads import FRAME_LEVEL, PYRAMID, CompFeatRoIHeads, Sizes
+from compfeat.models.roi_heads import PYRAMID, CompFeatRoIHeads, Sizes, frame_maps
 from compfeat.models.track_heads import CorrelationTrackHead, TrackHead
 from compfeat.quantities import Channels, Count, Side
 from compfeat.structures import ClipBatch, Detections
@@ -162,7 +162,7 @@ class CompFeat(nn.Module):
             reference.maps, [r["boxes"] for r in references], reference.image_sizes, memory.objects
         )
         track_losses = self.track_head.losses(
-            objects, current.maps[FRAME_LEVEL].unbind(), remembered, targets, references
+            objects, frame_maps(current.maps).unbind(), remembered, targets, references
         )
         return {**rpn_losses, **roi_losses, **track_losses}
 

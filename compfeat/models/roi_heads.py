@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss, maskrcnn_inference, maskrcnn_loss
@@ -15,7 +16,6 @@ from compfeat.models.labels import Labels
 from compfeat.structures import Detections, FrameTarget
 
 PYRAMID = ("0", "1", "2", "3")  # P2 to P5, from which RoIs are pooled
-FRAME_LEVEL = "2"  # P4: one map for a whole frame, on which a 7x7 RoI spans 112 pixels
 Sizes = list[tuple[int, int]]
 SupportMemories = Mapping[str, SupportMemory]  # by level
 
@@ -107,7 +107,7 @@ class CompFeatRoIHeads(RoIHeads):
         mask_logits = self._mask_logits(features, boxes, image_sizes, memory)
         masks = maskrcnn_inference(mask_logits, [c.argmax(1) + 1 for c in classes])
         objects = self.object_features(features, boxes, image_sizes, memory)
-        frames = features[FRAME_LEVEL]
+        frames = frame_maps(features)
         return [Detections(*parts) for parts in zip(boxes, classes, masks, objects, frames, strict=True)]
 
     def object_features(
@@ -155,3 +155,12 @@ def refine_rois(attention: DualAttention, rois: Tensor, counts: list[int], memor
     padded = pad_sequence(rois.split(counts), batch_first=True)  # each clip with as many RoIs
     refined = attention.refine(padded.flatten(0, 1), memory).unflatten(0, padded.shape[:2])
     return torch.cat([x[:count] for x, count in zip(refined, counts, strict=True)])
+
+
+def frame_maps(features: Features) -> Tensor:
+    """One map ``[B, C, H / 8, W / 8]`` of each frame, the mean of its pyramid maps, in which objects are looked for.
+
+    An object is pooled from the level that fits its size; the map holds what all of them are compared with.
+    """
+    size = features["1"].shape[-2:]
+    return torch.stack([F.interpolate(features[level], size, mode="area") for level in PYRAMID]).mean(0)

@@ -11,6 +11,8 @@ from compfeat.models.roi_heads import SampledObjects
 from compfeat.quantities import Channels, Positive
 from compfeat.structures import FrameTarget
 
+STRIDE = 8  # of `frame_maps`, in pixels
+
 
 class TrackHead(nn.Module):
     """The MaskTrack R-CNN tracking branch (Yang et al. 2019): two fully connected layers and scaled dot products.
@@ -39,7 +41,7 @@ class TrackHead(nn.Module):
         Args:
             objects: for each of B frames the features ``[N_i, C, h, w]`` of its objects.
             boxes: for each frame the boxes ``[N_i, 4]`` of its objects; unused here.
-            frames: for each frame its stride-16 feature map ``[C, H, W]``; unused here.
+            frames: for each frame its map ``[C, H, W]``, as ``frame_maps`` has it; unused here.
             references: for each frame the features ``[K_i, C, h, w]`` of the remembered objects.
 
         Returns:
@@ -62,7 +64,7 @@ class TrackHead(nn.Module):
 
         Args:
             objects: the sampled objects of each current frame.
-            frames: the stride-16 feature map ``[C, H, W]`` of each current frame.
+            frames: the map ``[C, H, W]`` of each current frame, as ``frame_maps`` has it.
             references: the features ``[K_i, C, h, w]`` of the objects of each reference frame.
             targets, reference_targets: the true objects of the current and of the reference frames.
 
@@ -82,7 +84,9 @@ class CorrelationTrackHead(nn.Module):
     where the remembered object is; only training looks at that map.
 
     What is correlated is embedded first, objects and frame alike, as in SiamRPN++ (Li et al. 2019), from which the
-    paper takes the correlation: features made for detection say little about which object of a kind this is.
+    paper takes the correlation: features made for detection say little about which object of a kind this is. No ReLU
+    follows the last norm, so that what two objects do not share counts against them. An object's kernel is pooled to
+    3x3 cells: seven are finer than those of the frame.
 
     Args:
         channels: C of the object and frame features.
@@ -90,18 +94,18 @@ class CorrelationTrackHead(nn.Module):
         sigma: of the Gaussian that supervises the map, in sides of the object's box.
     """
 
-    STRIDE = 16  # of the frame features, in pixels
-
-    def __init__(self, channels: Channels, width: Channels | None = 256, sigma: Positive = 0.25) -> None:
+    def __init__(self, channels: Channels, width: Channels | None = 128, sigma: Positive = 0.25) -> None:
         super().__init__()
         self.sigma = sigma
         self.embed: nn.Module = nn.Identity()
-        if width is not None:  # the norm gives objects and frames of all pyramids one scale
-            convolution = nn.Conv2d(channels, width, 3, padding=1)
-            self.embed = nn.Sequential(convolution, nn.GroupNorm(8, width), nn.ReLU())
+        self.kernel: nn.Module = nn.Identity()
+        if width is not None:
+            self.embed = embedding(channels, width)
+            self.kernel = nn.AdaptiveAvgPool2d(3)
         width = width or channels
         self.refine = nn.Sequential(nn.Conv2d(width, width, 1), nn.ReLU())
         self.locate = nn.Conv2d(width, 1, 1)
+        nn.init.constant_(self.locate.get_parameter("bias"), -3.0)  # nearly all of a map is empty (Lin et al. 2017)
         # 1x1 convolutions over the N x K pairs, which are linear layers on the last dimension
         self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
 
@@ -109,7 +113,9 @@ class CorrelationTrackHead(nn.Module):
         self, objects: Sequence[Tensor], boxes: Sequence[Tensor], frames: Sequence[Tensor], references: Sequence[Tensor]
     ) -> list[Tensor]:
         """As ``TrackHead.forward``, which takes the same."""
-        return self._match(objects, boxes, frames, references)[0]
+        objects, references = self._embed(objects, references)
+        maps = self._correlate(references, self.embed(torch.stack(list(frames))))
+        return self._score(objects, boxes, references, maps)
 
     def losses(
         self,
@@ -119,40 +125,68 @@ class CorrelationTrackHead(nn.Module):
         targets: Sequence[FrameTarget],
         reference_targets: Sequence[FrameTarget],
     ) -> dict[str, Tensor]:
-        """As ``TrackHead.losses``, and ``loss_corr``, the cross entropy of maps and Gaussians (mean over positions)."""
-        scores, maps = self._match([o.features for o in objects], [o.boxes for o in objects], frames, references)
-        wanted = [
-            gaussian_maps(*whereabouts(r["track_ids"], t), (frame.shape[-2], frame.shape[-1]), self.STRIDE, self.sigma)
-            for r, t, frame in zip(reference_targets, targets, frames, strict=True)
-        ]
-        located = self.locate(torch.cat(maps))[:, 0].float()
-        loss = F.binary_cross_entropy_with_logits(located, torch.cat(wanted), reduction="sum") / max(1, located.numel())
-        return match_losses(scores, objects, reference_targets) | {"loss_corr": loss}
+        """As ``TrackHead.losses``, and ``loss_corr``, the cross entropy of maps and Gaussians, summed over positions
+        and divided by the sum of the Gaussians.
+
+        The objects of another clip's reference frame are absent from a frame, and train it as such: within a clip
+        hardly any is, and a map could not but show all objects alike.
+        """
+        found, remembered = self._embed([o.features for o in objects], references)
+        embedded = self.embed(torch.stack(list(frames)))
+        maps = self._correlate(remembered, embedded)
+        scores = self._score(found, [o.boxes for o in objects], remembered, maps)
+        strangers = self._correlate(remembered[1:] + remembered[:1], embedded) if len(frames) > 1 else []
+        wanted = torch.cat(
+            [
+                gaussian_maps(*whereabouts(r["track_ids"], t), (x.shape[-2], x.shape[-1]), STRIDE, self.sigma)
+                for r, t, x in zip(reference_targets, targets, frames, strict=True)
+            ]
+        )
+        located = self.locate(torch.cat(maps + strangers))[:, 0].float()
+        nothing = located.new_zeros(len(located) - len(wanted), *wanted.shape[1:])
+        loss = F.binary_cross_entropy_with_logits(located, torch.cat([wanted, nothing]), reduction="sum")
+        return match_losses(scores, objects, reference_targets) | {"loss_corr": loss / wanted.sum().clamp(min=1)}
 
     def location_maps(self, frames: Sequence[Tensor], references: Sequence[Tensor]) -> list[Tensor]:
         """For each of B frames ``[C, H, W]`` the probability of each object ``[K_i, C, h, w]`` to be at a position:
         maps ``[K_i, H, W]``, whose cell i has its centre at pixel ``(i + 0.5) * STRIDE``."""
-        embedded = self.embed(torch.cat(list(references))).split([len(r) for r in references])
-        maps = map(self.correlate, embedded, self.embed(torch.stack(list(frames))))
-        return [self.locate(m)[:, 0].sigmoid() for m in maps]
+        _, remembered = self._embed([], references)
+        maps = self._correlate(remembered, self.embed(torch.stack(list(frames))))
+        return [self.locate(x)[:, 0].sigmoid() for x in maps]
 
-    def correlate(self, references: Tensor, frame: Tensor) -> Tensor:
-        """Refined correlation ``[K, D, H, W]`` of embedded objects ``[K, D, h, w]`` with a frame ``[D, H, W]``."""
-        return self.refine(depthwise_correlation(references, frame) / references.shape[-2:].numel())
+    def _embed(self, objects: Sequence[Tensor], references: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Detected and remembered objects, embedded."""
+        embedded = self.embed(torch.cat([*objects, *references])).split([len(x) for x in (*objects, *references)])
+        return list(embedded[: len(objects)]), list(embedded[len(objects) :])
 
-    def _match(
-        self, objects: Sequence[Tensor], boxes: Sequence[Tensor], frames: Sequence[Tensor], references: Sequence[Tensor]
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """The scores of ``forward``, and the refined correlations ``[K_i, D, H, W]`` with each frame."""
-        counts = [len(x) for x in (*objects, *references)]
-        embedded = self.embed(torch.cat([*objects, *references])).split(counts)
-        objects, references = embedded[: len(objects)], embedded[len(objects) :]
-        maps = list(map(self.correlate, references, self.embed(torch.stack(list(frames)))))
+    def _correlate(self, references: Sequence[Tensor], frames: Tensor) -> list[Tensor]:
+        """For each of B embedded frames ``[B, D, H, W]`` its refined correlations ``[K_i, D, H, W]`` with embedded
+        objects."""
+        kernels = map(self.kernel, references)
+        return [
+            self.refine(depthwise_correlation(kernel, frame) / kernel.shape[-2:].numel())
+            for kernel, frame in zip(kernels, frames, strict=True)
+        ]
+
+    def _score(
+        self, objects: Sequence[Tensor], boxes: Sequence[Tensor], references: Sequence[Tensor], maps: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """The scores of ``forward``, from what is embedded and from the refined correlations with each frame."""
         vectors = [
-            torch.einsum("nchw,kchw->nkc", x, r) / x.shape[-2:].numel() + pool_pairs(correlation, box, self.STRIDE)
+            torch.einsum("nchw,kchw->nkc", x, r) / x.shape[-2:].numel() + pool_pairs(correlation, box, STRIDE)
             for x, box, r, correlation in zip(objects, boxes, references, maps, strict=True)
         ]
-        return [F.pad(self.score(vector)[..., 0], (1, 0)) for vector in vectors], maps
+        return [F.pad(self.score(vector)[..., 0], (1, 0)) for vector in vectors]
+
+
+def embedding(channels: int, width: int) -> nn.Sequential:
+    """Three 3x3 convolutions, which see a 7x7 object whole; the norms give objects and frames one scale."""
+    half = width // 2
+
+    def layer(inputs: int, outputs: int) -> tuple[nn.Module, nn.Module]:
+        return nn.Conv2d(inputs, outputs, 3, padding=1), nn.GroupNorm(8, outputs)
+
+    return nn.Sequential(*layer(channels, half), nn.ReLU(), *layer(half, half), nn.ReLU(), *layer(half, width))
 
 
 def depthwise_correlation(kernels: Tensor, features: Tensor) -> Tensor:

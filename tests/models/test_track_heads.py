@@ -5,6 +5,7 @@ import torch
 
 from compfeat.models.roi_heads import SampledObjects
 from compfeat.models.track_heads import (
+    STRIDE,
     CorrelationTrackHead,
     TrackHead,
     depthwise_correlation,
@@ -113,12 +114,24 @@ def plain_embedding(weights, x):
     x = x.double()
     if "embed.0.weight" not in weights:
         return x
-    x = torch.nn.functional.conv2d(x[None], weights["embed.0.weight"], weights["embed.0.bias"], padding=1)[0]
-    groups = x.unflatten(0, (8, -1))
-    mean = groups.mean((1, 2, 3), keepdim=True)
-    variance = ((groups - mean) ** 2).mean((1, 2, 3), keepdim=True)
-    x = ((groups - mean) / (variance + 1e-5).sqrt()).flatten(0, 1)
-    return (x * weights["embed.1.weight"][:, None, None] + weights["embed.1.bias"][:, None, None]).relu()
+    for layer in (0, 3, 6):
+        norm = f"embed.{layer + 1}"
+        x = torch.nn.functional.conv2d(x[None], weights[f"embed.{layer}.weight"], padding=1)[0]
+        x = (x + weights[f"embed.{layer}.bias"][:, None, None]).unflatten(0, (8, -1))
+        mean = x.mean((1, 2, 3), keepdim=True)
+        variance = ((x - mean) ** 2).mean((1, 2, 3), keepdim=True)
+        x = ((x - mean) / (variance + 1e-5).sqrt()).flatten(0, 1)
+        x = x * weights[f"{norm}.weight"][:, None, None] + weights[f"{norm}.bias"][:, None, None]
+        x = x.relu() if layer < 6 else x
+    return x
+
+
+def plain_kernel(weights, x):
+    """The means of the 3x3 windows of an embedded 7x7 object, which overlap by one; itself where not embedded."""
+    if "embed.0.weight" not in weights:
+        return x
+    edges = [(0, 3), (2, 5), (4, 7)]
+    return torch.stack([torch.stack([x[:, a:b, c:d].mean((1, 2)) for c, d in edges], 1) for a, b in edges], 1)
 
 
 def plain_score(head, x, box, frame, reference):
@@ -126,11 +139,12 @@ def plain_score(head, x, box, frame, reference):
     double = {name: value.double() for name, value in head.state_dict().items()}
     x, reference, frame = (plain_embedding(double, x) for x in (x, reference, frame))
     area = reference[0].numel()
-    correlated = depthwise_correlation(reference[None].double(), frame.double())[0] / area
+    kernel = plain_kernel(double, reference)
+    correlated = depthwise_correlation(kernel[None].double(), frame.double())[0] / kernel[0].numel()
     weight = double["refine.0.weight"][:, :, 0, 0]
     refined = (torch.einsum("oc,chw->ohw", weight, correlated) + double["refine.0.bias"][:, None, None]).relu()
     # sampled at the middles of the four quarters of the box, bilinearly
-    x1, y1, x2, y2 = (side / 16 - 0.5 for side in box.tolist())
+    x1, y1, x2, y2 = (side / STRIDE - 0.5 for side in box.tolist())
     samples = []
     for v in (0.25, 0.75):
         for u in (0.25, 0.75):
@@ -150,7 +164,7 @@ def test_correlation_scores_are_those_of_figure_4(width):
     torch.manual_seed(0)
     head = CorrelationTrackHead(channels=6, width=width)
     objects, references, frame = torch.randn(3, 6, 7, 7), torch.randn(2, 6, 7, 7), torch.randn(6, 9, 11)
-    boxes = torch.tensor([[16.0, 16.0, 64.0, 80.0], [32.0, 48.0, 112.0, 96.0], [64.0, 32.0, 96.0, 112.0]])
+    boxes = STRIDE * torch.tensor([[1.0, 1.0, 4.0, 5.0], [2.0, 3.0, 7.0, 6.0], [4.0, 2.0, 6.0, 7.0]])
     (scores,) = head([objects], [boxes], [frame], [references])
     assert scores.shape == (3, 3) and (scores[:, 0] == 0).all()
     for i in range(3):
@@ -194,19 +208,22 @@ def frame_target(boxes, identities):
 def test_correlation_loss_is_the_cross_entropy_with_the_gaussian_of_each_reference_object():
     torch.manual_seed(0)
     head = CorrelationTrackHead(channels=4)
-    frame, references = torch.randn(4, 6, 8), torch.randn(2, 4, 7, 7)
-    boxes = torch.tensor([[16.0, 16.0, 64.0, 64.0]])
-    target, reference = frame_target(boxes, [5]), frame_target(torch.zeros(2, 4), [9, 5])
-    where, there = whereabouts(reference["track_ids"], target)
+    frames, references = torch.randn(2, 4, 6, 8), [torch.randn(2, 4, 7, 7), torch.randn(1, 4, 7, 7)]
+    boxes = torch.tensor([[8.0, 8.0, 40.0, 40.0]])
+    targets = [frame_target(boxes, [5]), frame_target(boxes, [5])]
+    remembered = [frame_target(torch.zeros(2, 4), [9, 5]), frame_target(torch.zeros(1, 4), [5])]
+    where, there = whereabouts(remembered[0]["track_ids"], targets[0])
     assert there.tolist() == [False, True] and where[1].tolist() == boxes[0].tolist()
 
-    objects = [sampled(torch.randn(1, 4, 7, 7), boxes, [5])]
-    losses = head.losses(objects, [frame], [references], [target], [reference])
-    wanted = gaussian_maps(where, there, (6, 8), 16, head.sigma)
-    (predicted,) = head.location_maps([frame], [references])
-    expected = -(wanted * predicted.log() + (1 - wanted) * (1 - predicted).log()).mean()
-    assert losses["loss_corr"].item() == pytest.approx(expected.item(), rel=1e-5)
-    assert losses["loss_track"] > 0 and losses["match_accuracy"] in (0, 1)
+    objects = [sampled(torch.randn(1, 4, 7, 7), boxes, [5])] * 2
+    losses = head.losses(objects, frames, references, targets, remembered)
+    gaussian = gaussian_maps(boxes, torch.tensor([True]), (6, 8), STRIDE, head.sigma)[0]
+    own = head.location_maps(frames, references)
+    strangers = head.location_maps(frames, references[::-1])  # identity 5 of another video is another object
+    expected = -sum((gaussian * x.log() + (1 - gaussian) * (1 - x).log()).sum() for x in (own[0][1], own[1][0]))
+    expected = expected - sum((1 - x).log().sum() for x in (own[0][0], *strangers))
+    assert losses["loss_corr"].item() == pytest.approx((expected / (2 * gaussian.sum())).item(), rel=1e-4)
+    assert losses["loss_track"] > 0 and losses["match_accuracy"] in (0, 0.5, 1)
 
 
 @pytest.mark.parametrize(("found", "remembered"), [(0, 0), (0, 2), (2, 0)])

@@ -9,8 +9,8 @@ from torchvision.ops import box_iou
 
 from compfeat.experiments.probes.clips import HeldOut, Maps, jittered, means
 from compfeat.models.detector import CompFeat
-from compfeat.models.roi_heads import FRAME_LEVEL, SampledObjects
-from compfeat.models.track_heads import CorrelationTrackHead, TrackHead, match_targets, whereabouts
+from compfeat.models.roi_heads import SampledObjects, frame_maps
+from compfeat.models.track_heads import STRIDE, CorrelationTrackHead, TrackHead, match_targets, whereabouts
 from compfeat.structures import ClipBatch, FrameTarget
 
 CROSSING = 0.05  # IoU of two objects from which on they are crossing
@@ -81,7 +81,7 @@ class MapProbe(MatchingProbe):
                 boxes, visible = whereabouts(reference["track_ids"], target)
                 for place, (x1, y1, x2, y2) in zip(places[visible], boxes[visible].tolist(), strict=True):
                     row, column = divmod(int(place.argmax()), place.shape[1])
-                    y, x = (row + 0.5) * head.STRIDE, (column + 0.5) * head.STRIDE
+                    y, x = (row + 0.5) * STRIDE, (column + 0.5) * STRIDE
                     found["peak_inside"].append(float(x1 <= x <= x2 and y1 <= y <= y2))
                     found["visible"].append(place.max().item())
             others = head.location_maps(frames, references[1:] + references[:1])
@@ -105,4 +105,4 @@ def seen(
     features = heads.object_features(current.maps, boxes, current.image_sizes, memory.objects)
     remembered = [target["boxes"] for target in batch.reference_targets]
     references = heads.object_features(reference.maps, remembered, reference.image_sizes, memory.objects)
-    return features, list(current.maps[FRAME_LEVEL].unbind()), references
+    return features, list(frame_maps(current.maps).unbind()), references
