@@ -180,13 +180,10 @@ class CorrelationTrackHead(nn.Module):
 
 
 def embedding(channels: int, width: int) -> nn.Sequential:
-    """Three 3x3 convolutions, which see a 7x7 object whole; the norms give objects and frames one scale."""
+    """Two 3x3 convolutions; the norms give objects and frames of all pyramids one scale."""
     half = width // 2
-
-    def layer(inputs: int, outputs: int) -> tuple[nn.Module, nn.Module]:
-        return nn.Conv2d(inputs, outputs, 3, padding=1), nn.GroupNorm(8, outputs)
-
-    return nn.Sequential(*layer(channels, half), nn.ReLU(), *layer(half, half), nn.ReLU(), *layer(half, width))
+    first, second = nn.Conv2d(channels, half, 3, padding=1), nn.Conv2d(half, width, 3, padding=1)
+    return nn.Sequential(first, nn.GroupNorm(8, half), nn.ReLU(), second, nn.GroupNorm(8, width))
 
 
 def depthwise_correlation(kernels: Tensor, features: Tensor) -> Tensor:

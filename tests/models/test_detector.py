@@ -190,7 +190,7 @@ def test_parameters_that_each_module_adds():
     assert parameters(detector(modules="object")) == base + dual
     heads = parameters(CorrelationTrackHead(32)) - parameters(TrackHead(32, hidden=32))
     assert parameters(CorrelationTrackHead(32, width=None)) == 2 * (32 * 32 + 32) + 2 * (32 + 1)
-    embedding = 9 * 32 * (32 + 32 + 64) + 3 * (32 + 32 + 64)  # three convolutions with biases and norms
+    embedding = 9 * 32 * (32 + 64) + 3 * (32 + 64)  # two convolutions with biases and norms
     assert parameters(CorrelationTrackHead(32, width=64)) == embedding + 2 * (64 * 64 + 64) + 2 * (64 + 1)
     assert parameters(detector(modules="all")) == base + 2 * dual + heads
 

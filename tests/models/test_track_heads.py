@@ -114,7 +114,7 @@ def plain_embedding(weights, x):
     x = x.double()
     if "embed.0.weight" not in weights:
         return x
-    for layer in (0, 3, 6):
+    for layer in (0, 3):
         norm = f"embed.{layer + 1}"
         x = torch.nn.functional.conv2d(x[None], weights[f"embed.{layer}.weight"], padding=1)[0]
         x = (x + weights[f"embed.{layer}.bias"][:, None, None]).unflatten(0, (8, -1))
@@ -122,7 +122,7 @@ def plain_embedding(weights, x):
         variance = ((x - mean) ** 2).mean((1, 2, 3), keepdim=True)
         x = ((x - mean) / (variance + 1e-5).sqrt()).flatten(0, 1)
         x = x * weights[f"{norm}.weight"][:, None, None] + weights[f"{norm}.bias"][:, None, None]
-        x = x.relu() if layer < 6 else x
+        x = x if layer else x.relu()
     return x
 
 
