@@ -16,6 +16,7 @@ from compfeat.models.labels import Labels
 from compfeat.structures import Detections, FrameTarget
 
 PYRAMID = ("0", "1", "2", "3")  # P2 to P5, from which RoIs are pooled
+FRAME_STRIDE = 8  # of `frame_maps`, in pixels: that of P3
 Sizes = list[tuple[int, int]]
 SupportMemories = Mapping[str, SupportMemory]  # by level
 
@@ -158,7 +159,7 @@ def refine_rois(attention: DualAttention, rois: Tensor, counts: list[int], memor
 
 
 def frame_maps(features: Features) -> Tensor:
-    """One map ``[B, C, H / 8, W / 8]`` of each frame, the mean of its pyramid maps, in which objects are looked for.
+    """One map ``[B, C, H, W]`` of each frame, the mean of its pyramid maps, in which objects are looked for.
 
     An object is pooled from the level that fits its size; the map holds what all of them are compared with.
     """

@@ -7,11 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
-from compfeat.models.roi_heads import SampledObjects
+from compfeat.models.roi_heads import FRAME_STRIDE, SampledObjects
 from compfeat.quantities import Channels, Positive
 from compfeat.structures import FrameTarget
-
-STRIDE = 8  # of `frame_maps`, in pixels
 
 
 class TrackHead(nn.Module):
@@ -138,7 +136,7 @@ class CorrelationTrackHead(nn.Module):
         strangers = self._correlate(remembered[1:] + remembered[:1], embedded) if len(frames) > 1 else []
         wanted = torch.cat(
             [
-                gaussian_maps(*whereabouts(r["track_ids"], t), (x.shape[-2], x.shape[-1]), STRIDE, self.sigma)
+                gaussian_maps(*whereabouts(r["track_ids"], t), (x.shape[-2], x.shape[-1]), FRAME_STRIDE, self.sigma)
                 for r, t, x in zip(reference_targets, targets, frames, strict=True)
             ]
         )
@@ -149,7 +147,7 @@ class CorrelationTrackHead(nn.Module):
 
     def location_maps(self, frames: Sequence[Tensor], references: Sequence[Tensor]) -> list[Tensor]:
         """For each of B frames ``[C, H, W]`` the probability of each object ``[K_i, C, h, w]`` to be at a position:
-        maps ``[K_i, H, W]``, whose cell i has its centre at pixel ``(i + 0.5) * STRIDE``."""
+        maps ``[K_i, H, W]``, whose cell i has its centre at pixel ``(i + 0.5) * FRAME_STRIDE``."""
         _, remembered = self._embed([], references)
         maps = self._correlate(remembered, self.embed(torch.stack(list(frames))))
         return [self.locate(x)[:, 0].sigmoid() for x in maps]
@@ -173,7 +171,7 @@ class CorrelationTrackHead(nn.Module):
     ) -> list[Tensor]:
         """The scores of ``forward``, from what is embedded and from the refined correlations with each frame."""
         vectors = [
-            torch.einsum("nchw,kchw->nkc", x, r) / x.shape[-2:].numel() + pool_pairs(correlation, box, STRIDE)
+            torch.einsum("nchw,kchw->nkc", x, r) / x.shape[-2:].numel() + pool_pairs(correlation, box, FRAME_STRIDE)
             for x, box, r, correlation in zip(objects, boxes, references, maps, strict=True)
         ]
         return [F.pad(self.score(vector)[..., 0], (1, 0)) for vector in vectors]

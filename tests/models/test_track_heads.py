@@ -3,9 +3,8 @@ import math
 import pytest
 import torch
 
-from compfeat.models.roi_heads import SampledObjects
+from compfeat.models.roi_heads import FRAME_STRIDE, SampledObjects
 from compfeat.models.track_heads import (
-    STRIDE,
     CorrelationTrackHead,
     TrackHead,
     depthwise_correlation,
@@ -144,7 +143,7 @@ def plain_score(head, x, box, frame, reference):
     weight = double["refine.0.weight"][:, :, 0, 0]
     refined = (torch.einsum("oc,chw->ohw", weight, correlated) + double["refine.0.bias"][:, None, None]).relu()
     # sampled at the middles of the four quarters of the box, bilinearly
-    x1, y1, x2, y2 = (side / STRIDE - 0.5 for side in box.tolist())
+    x1, y1, x2, y2 = (side / FRAME_STRIDE - 0.5 for side in box.tolist())
     samples = []
     for v in (0.25, 0.75):
         for u in (0.25, 0.75):
@@ -164,7 +163,7 @@ def test_correlation_scores_are_those_of_figure_4(width):
     torch.manual_seed(0)
     head = CorrelationTrackHead(channels=6, width=width)
     objects, references, frame = torch.randn(3, 6, 7, 7), torch.randn(2, 6, 7, 7), torch.randn(6, 9, 11)
-    boxes = STRIDE * torch.tensor([[1.0, 1.0, 4.0, 5.0], [2.0, 3.0, 7.0, 6.0], [4.0, 2.0, 6.0, 7.0]])
+    boxes = FRAME_STRIDE * torch.tensor([[1.0, 1.0, 4.0, 5.0], [2.0, 3.0, 7.0, 6.0], [4.0, 2.0, 6.0, 7.0]])
     (scores,) = head([objects], [boxes], [frame], [references])
     assert scores.shape == (3, 3) and (scores[:, 0] == 0).all()
     for i in range(3):
@@ -217,7 +216,7 @@ def test_correlation_loss_is_the_cross_entropy_with_the_gaussian_of_each_referen
 
     objects = [sampled(torch.randn(1, 4, 7, 7), boxes, [5])] * 2
     losses = head.losses(objects, frames, references, targets, remembered)
-    gaussian = gaussian_maps(boxes, torch.tensor([True]), (6, 8), STRIDE, head.sigma)[0]
+    gaussian = gaussian_maps(boxes, torch.tensor([True]), (6, 8), FRAME_STRIDE, head.sigma)[0]
     own = head.location_maps(frames, references)
     strangers = head.location_maps(frames, references[::-1])  # identity 5 of another video is another object
     expected = -sum((gaussian * x.log() + (1 - gaussian) * (1 - x).log()).sum() for x in (own[0][1], own[1][0]))

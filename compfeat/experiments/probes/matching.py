@@ -9,8 +9,8 @@ from torchvision.ops import box_iou
 
 from compfeat.experiments.probes.clips import HeldOut, Maps, jittered, means
 from compfeat.models.detector import CompFeat
-from compfeat.models.roi_heads import SampledObjects, frame_maps
-from compfeat.models.track_heads import STRIDE, CorrelationTrackHead, TrackHead, match_targets, whereabouts
+from compfeat.models.roi_heads import FRAME_STRIDE, SampledObjects, frame_maps
+from compfeat.models.track_heads import CorrelationTrackHead, TrackHead, match_targets, whereabouts
 from compfeat.structures import ClipBatch, FrameTarget
 
 CROSSING = 0.05  # IoU of two objects from which on they are crossing
@@ -81,7 +81,7 @@ class MapProbe(MatchingProbe):
                 boxes, visible = whereabouts(reference["track_ids"], target)
                 for place, (x1, y1, x2, y2) in zip(places[visible], boxes[visible].tolist(), strict=True):
                     row, column = divmod(int(place.argmax()), place.shape[1])
-                    y, x = (row + 0.5) * STRIDE, (column + 0.5) * STRIDE
+                    y, x = (row + 0.5) * FRAME_STRIDE, (column + 0.5) * FRAME_STRIDE
                     found["peak_inside"].append(float(x1 <= x <= x2 and y1 <= y <= y2))
                     found["visible"].append(place.max().item())
             others = head.location_maps(frames, references[1:] + references[:1])
