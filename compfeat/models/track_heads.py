@@ -88,7 +88,8 @@ class CorrelationTrackHead(nn.Module):
 
     Args:
         channels: C of the object and frame features.
-        width: channels D of the embeddings; None correlates the features as they are, by the paper's letter (D = C).
+        width: channels D of the embeddings, a multiple of 16 (two group norms of eight groups); None correlates the
+            features as they are, by the paper's letter (D = C).
         sigma: of the Gaussian that supervises the map, in sides of the object's box.
     """
 
