@@ -31,7 +31,7 @@ MARKINGS = ("striped", "checked")
 CLASSES = tuple(f"{marking} {outline}" for outline in OUTLINES for marking in MARKINGS)
 SPLITS = ("train", "valid", "test")  # to learn from, to choose by, to be measured on once
 
-FORMAT_VERSION = 1  # raised whenever the same knobs draw other pictures, so that old folders are not taken for new ones
+FORMAT_VERSION = 2  # raised whenever the same knobs draw other pictures, so that old folders are not taken for new ones
 SUPERSAMPLING = 2
 MIN_VISIBLE_AREA = 12  # pixels; below this an object counts as hidden
 UNIT_SIDE = 96  # lengths below are in pixels of a frame whose shorter side is this; other frames scale them
@@ -147,7 +147,7 @@ class ShapesGenerator:
         scene = int(casting.integers(len(BACKGROUNDS)))
         cast = self._cast(casting, scene)
         sprites = [draw_sprite(actor, self.wavelength, unit) for actor in cast]
-        background = draw_background(casting, scene, self.width, self.height, unit)
+        background = draw_background(casting, scene, self.scenes, self.width, self.height, unit)
         poses = self._poses(motion, len(cast), unit)
         pan = PAN * unit * (1 + np.sin(motion.uniform(0, 6.3, 2) + np.linspace(0, 1.5, self.length)[:, None]))
         degraded = camera.random(self.length) < self.degraded
@@ -319,11 +319,18 @@ def pebbles(rng: np.random.Generator, height: int, width: int, unit: float) -> n
 BACKGROUNDS: tuple[Callable[..., np.ndarray], ...] = (hills, planks, tiles, pebbles)
 
 
-def draw_background(rng: np.random.Generator, scene: int, width: int, height: int, unit: float) -> np.ndarray:
-    """``[H, W, 3] float32`` in [0, 255]: a texture of two pale colours, larger than the frame by the way it moves."""
+def draw_background(
+    rng: np.random.Generator, scene: int, tinted: bool, width: int, height: int, unit: float
+) -> np.ndarray:
+    """``[H, W, 3] float32`` in [0, 255]: a texture of two pale colours, larger than the frame by the way it moves.
+
+    Kinds of background differ in their texture, and where they are ``tinted`` in their colours too, as sky and sea do.
+    """
     margin = int(np.ceil(2 * PAN * unit)) + 2
     field = BACKGROUNDS[scene](rng, height + margin, width + margin, unit)[..., None]
     hue, value = rng.random(), rng.uniform(0.5, 0.7)
+    if tinted:
+        hue = (scene + 0.6 * hue) / len(BACKGROUNDS)
     first = rgb(hue, rng.uniform(0.05, 0.25), value)
     second = rgb((hue + rng.uniform(-0.15, 0.15)) % 1, rng.uniform(0.05, 0.25), value + 0.25)
     grain = rng.normal(0, 5, field.shape)

@@ -1,3 +1,4 @@
+import colorsys
 import json
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from compfeat.data.shapes import CLASSES, ShapesGenerator
+from compfeat.data.shapes import BACKGROUNDS, CLASSES, ShapesGenerator, draw_background
 from compfeat.masks import decode_mask
 
 TINY = dict(train_videos=4, valid_videos=2, test_videos=1, length=5, width=96, height=64)
@@ -115,6 +116,15 @@ def test_a_scene_tells_the_marking_of_an_outline(tmp_path):
 
     assert any(map(both_markings, pairs(scenes=False)))
     assert not any(map(both_markings, pairs(scenes=True)))
+
+
+def test_the_colour_of_a_tinted_background_tells_its_kind():
+    def mean_hue(scene: int) -> float:
+        drawn = [draw_background(np.random.default_rng(i), scene, True, 32, 32, 1.0).mean((0, 1)) for i in range(60)]
+        angles = [2 * np.pi * colorsys.rgb_to_hsv(*colour)[0] for colour in drawn]
+        return np.angle(np.exp(1j * np.array(angles)).mean()) / (2 * np.pi) % 1
+
+    assert [int(mean_hue(scene) * len(BACKGROUNDS)) for scene in range(len(BACKGROUNDS))] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
