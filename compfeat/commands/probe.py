@@ -21,12 +21,12 @@ from compfeat.data.datamodule import VISDataModule
 from compfeat.experiments.probes.attention import ClassProbe
 from compfeat.experiments.probes.clips import HeldOut, Maps, held_out_clips
 from compfeat.experiments.probes.matching import MapProbe, MatchingProbe
-from compfeat.experiments.probes.side_by_side import Measured, Probe, train_side_by_side
+from compfeat.experiments.probes.side_by_side import Measured, Probe, Variant, train_side_by_side
 from compfeat.experiments.spread import gain, spread
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.models.detector import CompFeat
 from compfeat.models.weights import load_pretrained
-from compfeat.quantities import Count, Positive, Seed
+from compfeat.quantities import Count, Seed
 
 
 class ProbeConfig(Protocol):
@@ -38,7 +38,6 @@ class ProbeConfig(Protocol):
     seeds: list[Seed]
     steps: Count
     batch_size: Count
-    lr: Positive
     videos: Count
     seed: Seed
     data: Any
@@ -77,13 +76,13 @@ def _run(module: Probe, cfg: ProbeConfig) -> None:
             detector = VideoPredictor.from_checkpoint(path).detector
             measured[path] = [module.measure(detector, _maps(detector, held_out))]
     else:
-        recipes = {variant: _recipe(variant, data) for variant in cfg.variants}
+        configs = {name: _config(name, data) for name in cfg.variants}
         for seed in cfg.seeds:
-            detectors = {variant: _detector(recipe, cfg.weights, seed) for variant, recipe in recipes.items()}
-            train_side_by_side(module, detectors, data, cfg.steps, cfg.batch_size, cfg.lr, seed)
-            seen = _maps(next(iter(detectors.values())), held_out)  # they share their backbone
-            for variant, detector in detectors.items():
-                measured.setdefault(variant, []).append(module.measure(detector, seen))
+            variants = {name: _variant(config, cfg.weights, seed) for name, config in configs.items()}
+            train_side_by_side(module, variants, data, cfg.steps, cfg.batch_size, seed)
+            seen = _maps(next(iter(variants.values())).detector, held_out)  # they share their backbone
+            for name, variant in variants.items():
+                measured.setdefault(name, []).append(module.measure(variant.detector, seen))
     _tell(measured)
 
 
@@ -91,20 +90,22 @@ def _maps(detector: CompFeat, held_out: Sequence[HeldOut]) -> list[tuple[HeldOut
     return [(clips, Maps.of(detector, clips.batch)) for clips in held_out]
 
 
-def _recipe(variant: str, data: VISDataModule) -> dict[str, Any]:
-    """The model that ``train.py`` would build with the overrides of a variant; a bare word is an experiment."""
+def _config(variant: str, data: VISDataModule) -> Any:
+    """The model and the optimizer that ``train.py`` would make with the overrides of a variant; a bare word is an
+    experiment."""
     overrides = [word if "=" in word else f"experiment={word}" for word in shlex.split(variant)]
     cfg: Any = compose("train", [f"data={HydraConfig.get().runtime.choices['data']}", *overrides])
-    recipe = recipe_for(cfg.model, data.categories)
-    check_config(OmegaConf.create({"model": recipe}), {})
-    return recipe
+    optimizer = {"optimizer": cfg.module.optimizer}
+    config = OmegaConf.create({"model": recipe_for(cfg.model, data.categories), "module": optimizer})
+    check_config(config, {})
+    return config
 
 
-def _detector(recipe: Mapping[str, Any], weights: str, seed: int) -> CompFeat:
+def _variant(config: Any, weights: str, seed: int) -> Variant:
     torch.manual_seed(seed)
-    detector = instantiate(recipe, _convert_="all").detector
+    detector = instantiate(config.model, _convert_="all").detector
     load_pretrained(detector, weights)
-    return detector
+    return Variant(detector, instantiate(config.module.optimizer))
 
 
 def _tell(measured: Measured) -> None:

@@ -1,11 +1,11 @@
 """Variants of a network trained side by side: the same start, the same clips, the same steps."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import Optimizer
 
 from compfeat.data.datamodule import VISDataModule
 from compfeat.experiments.probes.clips import HeldOut, Maps, training_batches
@@ -32,27 +32,28 @@ class Probe(Protocol):
         """What they have learned, by name."""
 
 
+class Variant(NamedTuple):
+    """A network to try, and what makes its optimizer from parameters."""
+
+    detector: CompFeat
+    optimizer: Callable[..., Optimizer]
+
+
 def train_side_by_side(
-    probe: Probe,
-    detectors: Mapping[str, CompFeat],
-    data: VISDataModule,
-    steps: int,
-    batch_size: int,
-    lr: float,
-    seed: int,
+    probe: Probe, variants: Mapping[str, Variant], data: VISDataModule, steps: int, batch_size: int, seed: int
 ) -> None:
-    """Trains what the probe trains of each detector, by AdamW with a cosine, on the clips of ``seed``.
+    """Trains what the probe trains of each detector, its learning rate a cosine, on the clips of ``seed``.
 
     Raises:
         ValueError: the detectors do not share their backbone, whose maps are made once for all.
     """
-    first = next(iter(detectors.values()))
-    for name, detector in detectors.items():
-        if not _equal(detector.backbone, first.backbone):
+    first = next(iter(variants.values())).detector
+    for name, variant in variants.items():
+        if not _equal(variant.detector.backbone, first.backbone):
             raise ValueError(f"variant {name!r} has another backbone than the first: a probe tries what comes after it")
-    if not any(detector.uses_support for detector in detectors.values()):
+    if not any(variant.detector.uses_support for variant in variants.values()):
         data.sampler.support_frames = 0  # not decoded in vain
-    learners = [_Learner(probe, detector, steps, lr, seed) for detector in detectors.values()]
+    learners = [_Learner(probe, variant, steps, seed) for variant in variants.values()]
     for batch in tracked(training_batches(data, steps, batch_size, seed), f"seed {seed}", steps, "steps"):
         maps = Maps.of(first, batch)
         for learner in learners:
@@ -60,13 +61,12 @@ def train_side_by_side(
 
 
 class _Learner:
-    def __init__(self, probe: Probe, detector: CompFeat, steps: int, lr: float, seed: int) -> None:
-        detector.eval().requires_grad_(False)
+    def __init__(self, probe: Probe, variant: Variant, steps: int, seed: int) -> None:
         self.probe = probe
-        self.detector = detector
+        self.detector = variant.detector.eval().requires_grad_(False)
         self.generator = torch.Generator().manual_seed(seed)
-        self.parameters = [p for part in probe.trained(detector) for p in part.requires_grad_(True).parameters()]
-        self.optimizer = AdamW(self.parameters, lr=lr, weight_decay=0.01)
+        self.parameters = [p for part in probe.trained(self.detector) for p in part.requires_grad_(True).parameters()]
+        self.optimizer = variant.optimizer(self.parameters)
         self.scheduler = warmup_cosine(self.optimizer, steps_per_epoch=steps, epochs=1, warmup_steps=min(50, steps))
 
     def learn(self, maps: Maps, batch: ClipBatch) -> None:
