@@ -13,10 +13,14 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from compfeat.evaluation.results import ResultsError, validate_results
+from compfeat.evaluation.tubes import compressed, overlaps
 
 Metric = Literal["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
 METRICS: tuple[str, ...] = get_args(Metric)
 AREAS = ((0, 1e5**2), (0, 128**2), (128**2, 256**2), (256**2, 1e5**2))  # all, small, medium, large; pixels
+
+Truth = str | Path | Mapping[str, Any]  # annotations of YouTube-VIS, a path or loaded json
+Results = str | Path | Sequence[dict]  # results.json, a path or loaded
 
 
 class TubeEvaluation:
@@ -35,15 +39,9 @@ class TubeEvaluation:
         ResultsError: the results do not fit the ground truth.
     """
 
-    def __init__(self, ground_truth: str | Path | Mapping[str, Any], results: str | Path | Sequence[dict]) -> None:
-        truth, entries = _loaded(ground_truth), _loaded(results)
-        if problems := validate_results(entries, truth):
-            raise ResultsError(f"{problems[0]} ({len(problems)} problems in all)")
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-            self._evaluation = _TubeEval(truth, entries)
-            self._evaluation.evaluate()
-            self._evaluation.accumulate()
-            self._evaluation.summarize()
+    def __init__(self, ground_truth: Truth, results: Results) -> None:
+        truth, entries = loaded(ground_truth, results)
+        self._evaluation = _evaluated(truth, entries)
         self.metrics = dict(zip(METRICS, map(float, self._evaluation.stats), strict=True))
         self.per_class = self._per_class(truth)
 
@@ -56,9 +54,30 @@ class TubeEvaluation:
         }
 
 
-def evaluate(ground_truth: str | Path | Mapping[str, Any], results: str | Path | Sequence[dict]) -> dict[str, float]:
+def evaluate(ground_truth: Truth, results: Results) -> dict[str, float]:
     """The twelve numbers of ``METRICS``, equal to the YouTube-VIS reference evaluator's; see ``TubeEvaluation``."""
     return TubeEvaluation(ground_truth, results).metrics
+
+
+def loaded(ground_truth: Truth, results: Results) -> tuple[Mapping[str, Any], Sequence[dict]]:
+    """Ground truth and results as loaded json, which fit each other.
+
+    Raises:
+        ResultsError: the results do not fit the ground truth.
+    """
+    truth, entries = _loaded(ground_truth), _loaded(results)
+    if problems := validate_results(entries, truth):
+        raise ResultsError(f"{problems[0]} ({len(problems)} problems in all)")
+    return truth, entries
+
+
+def _evaluated(truth: Mapping[str, Any], results: Sequence[dict]) -> "_TubeEval":
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+        evaluation = _TubeEval(truth, results)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation
 
 
 class _TubeEval(COCOeval):
@@ -72,7 +91,7 @@ class _TubeEval(COCOeval):
             _index(images, truth["categories"], results, sizes),
             iouType="bbox",  # "segm" would look for masks; the overlap is computed below in either case
         )
-        self.params.areaRng = [list(area) for area in AREAS]
+        self.params.areaRng = [list(bounds) for bounds in AREAS]
 
     def computeIoU(self, imgId: int, catId: int) -> Any:
         """Intersection over union of every detected with every true tube, summed exactly over frames."""
@@ -84,34 +103,17 @@ class _TubeEval(COCOeval):
         found = [found[i] for i in order[: self.params.maxDets[-1]]]
         if not truths or not found:
             return np.zeros((len(found), len(truths)))
-        intersection = np.zeros((len(found), len(truths)))
-        area = np.zeros((len(found), len(truths)))
-        for frame in range(max(len(entry["tube"]) for entry in (*truths, *found))):
-            rows, masks = _visible(found, frame)
-            columns, true_masks = _visible(truths, frame)
-            if masks:
-                area[rows] += rle.area(masks)[:, None].astype(float)
-            if true_masks:
-                area[:, columns] += rle.area(true_masks).astype(float)
-            if masks and true_masks:
-                # pycocotools gives i / (a + b - i) of whole numbers: i comes back exactly.
-                ratio = rle.iou(masks, true_masks, [0] * len(true_masks))
-                both = rle.area(masks)[:, None].astype(float) + rle.area(true_masks).astype(float)
-                intersection[np.ix_(rows, columns)] += np.round(ratio * both / (1 + ratio))
-        union = area - intersection
+        by_frame, areas, true_areas = overlaps([entry["tube"] for entry in found], [entry["tube"] for entry in truths])
+        intersection = by_frame.sum(0)
+        union = areas.sum(0)[:, None] + true_areas.sum(0) - intersection
         return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
-
-
-def _visible(entries: Sequence[dict], frame: int) -> tuple[list[int], list[dict]]:
-    rows = [i for i, entry in enumerate(entries) if frame < len(entry["tube"]) and entry["tube"][frame]]
-    return rows, [entries[i]["tube"][frame] for i in rows]
 
 
 def _index(images: list, categories: list, entries: Sequence[dict], sizes: Mapping[int, tuple[int, int]]) -> COCO:
     index = COCO()
     index.dataset = {"images": images, "categories": categories, "annotations": []}
     for number, entry in enumerate(entries, start=1):
-        tube = [_compressed(segmentation, *sizes[entry["video_id"]]) for segmentation in entry["segmentations"]]
+        tube = [compressed(segmentation, *sizes[entry["video_id"]]) for segmentation in entry["segmentations"]]
         areas = [area for area in (float(rle.area(mask)) for mask in tube if mask) if area]
         index.dataset["annotations"].append(
             {
@@ -126,16 +128,6 @@ def _index(images: list, categories: list, entries: Sequence[dict], sizes: Mappi
         )
     index.createIndex()
     return index
-
-
-def _compressed(segmentation: Any, height: int, width: int) -> dict | None:
-    if not segmentation:
-        return None
-    if isinstance(segmentation, list):
-        return rle.merge(rle.frPyObjects(segmentation, height, width))
-    if isinstance(segmentation["counts"], list):
-        return rle.frPyObjects(segmentation, height, width)
-    return segmentation
 
 
 def _loaded(source: Any) -> Any:
