@@ -3,7 +3,7 @@
 import contextlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,9 +18,11 @@ from compfeat.evaluation.tubes import compressed, overlaps
 Metric = Literal["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
 METRICS: tuple[str, ...] = get_args(Metric)
 AREAS = ((0, 1e5**2), (0, 128**2), (128**2, 256**2), (256**2, 1e5**2))  # all, small, medium, large; pixels
+LENGTHS = ((0, 1e5), (0, 8), (9, 16), (17, 1e5))  # all, short, medium, long; visible frames, so short to long are apart
 
 Truth = str | Path | Mapping[str, Any]  # annotations of YouTube-VIS, a path or loaded json
 Results = str | Path | Sequence[dict]  # results.json, a path or loaded
+Measure = Callable[[Sequence[float]], float]  # of a tube, from the areas of its masks that are not empty
 
 
 class TubeEvaluation:
@@ -41,7 +43,7 @@ class TubeEvaluation:
 
     def __init__(self, ground_truth: Truth, results: Results) -> None:
         truth, entries = loaded(ground_truth, results)
-        self._evaluation = _evaluated(truth, entries)
+        self._evaluation = _evaluated(truth, entries, _mean, AREAS)
         self.metrics = dict(zip(METRICS, map(float, self._evaluation.stats), strict=True))
         self.per_class = self._per_class(truth)
 
@@ -59,6 +61,20 @@ def evaluate(ground_truth: Truth, results: Results) -> dict[str, float]:
     return TubeEvaluation(ground_truth, results).metrics
 
 
+def ap_by_length(ground_truth: Truth, results: Results) -> dict[str, float]:
+    """AP of "short", "medium" and "long" true tubes, the bins of ``LENGTHS``; -1 where nothing counts.
+
+    Lengths are to it what areas are to APs, APm and APl: true tubes of other lengths do not count, nor do unmatched
+    results of other lengths. The bounds are half those of TIVE (Jia et al. 2022), for videos of 12 to 36 frames.
+
+    Raises:
+        ResultsError: the results do not fit the ground truth.
+    """
+    stats = _evaluated(*loaded(ground_truth, results), len, LENGTHS).stats
+    short, medium, long = (float(stats[METRICS.index(name)]) for name in ("APs", "APm", "APl"))
+    return {"short": short, "medium": medium, "long": long}
+
+
 def loaded(ground_truth: Truth, results: Results) -> tuple[Mapping[str, Any], Sequence[dict]]:
     """Ground truth and results as loaded json, which fit each other.
 
@@ -71,27 +87,39 @@ def loaded(ground_truth: Truth, results: Results) -> tuple[Mapping[str, Any], Se
     return truth, entries
 
 
-def _evaluated(truth: Mapping[str, Any], results: Sequence[dict]) -> "_TubeEval":
+def _evaluated(
+    truth: Mapping[str, Any], results: Sequence[dict], measure: Measure, bins: Sequence[tuple[float, float]]
+) -> "_TubeEval":
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-        evaluation = _TubeEval(truth, results)
+        evaluation = _TubeEval(truth, results, measure, bins)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     return evaluation
 
 
-class _TubeEval(COCOeval):
-    """COCO's evaluation with a video for an image and a tube for a mask."""
+def _mean(areas: Sequence[float]) -> float:
+    return float(np.mean(areas)) if areas else 0.0
 
-    def __init__(self, truth: Mapping[str, Any], results: Sequence[dict]) -> None:
+
+class _TubeEval(COCOeval):
+    """COCO's evaluation with a video for an image and a tube for a mask.
+
+    Args:
+        measure: what places a tube in one of ``bins``, whose bounds belong to them.
+    """
+
+    def __init__(
+        self, truth: Mapping[str, Any], results: Sequence[dict], measure: Measure, bins: Sequence[tuple[float, float]]
+    ) -> None:
         sizes = {video["id"]: (video["height"], video["width"]) for video in truth["videos"]}
         images = [{"id": video["id"]} for video in truth["videos"]]
         super().__init__(
-            _index(images, truth["categories"], truth["annotations"], sizes),
-            _index(images, truth["categories"], results, sizes),
+            _index(images, truth["categories"], truth["annotations"], sizes, measure),
+            _index(images, truth["categories"], results, sizes, measure),
             iouType="bbox",  # "segm" would look for masks; the overlap is computed below in either case
         )
-        self.params.areaRng = [list(bounds) for bounds in AREAS]
+        self.params.areaRng = [list(bounds) for bounds in bins]
 
     def computeIoU(self, imgId: int, catId: int) -> Any:
         """Intersection over union of every detected with every true tube, summed exactly over frames."""
@@ -109,7 +137,13 @@ class _TubeEval(COCOeval):
         return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
 
 
-def _index(images: list, categories: list, entries: Sequence[dict], sizes: Mapping[int, tuple[int, int]]) -> COCO:
+def _index(
+    images: list,
+    categories: list,
+    entries: Sequence[dict],
+    sizes: Mapping[int, tuple[int, int]],
+    measure: Measure,
+) -> COCO:
     index = COCO()
     index.dataset = {"images": images, "categories": categories, "annotations": []}
     for number, entry in enumerate(entries, start=1):
@@ -122,7 +156,7 @@ def _index(images: list, categories: list, entries: Sequence[dict], sizes: Mappi
                 "category_id": entry["category_id"],
                 "iscrowd": entry.get("iscrowd", 0),
                 "score": entry.get("score"),
-                "area": float(np.mean(areas)) if areas else 0.0,
+                "area": measure(areas),
                 "tube": tube,
             }
         )

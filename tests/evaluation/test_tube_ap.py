@@ -9,7 +9,7 @@ import pytest
 from pycocotools import mask as rle
 
 from compfeat.evaluation.results import ResultsError, to_results, validate_results, write_results, zip_results
-from compfeat.evaluation.tube_ap import METRICS, TubeEvaluation, evaluate
+from compfeat.evaluation.tube_ap import METRICS, TubeEvaluation, ap_by_length, evaluate
 from compfeat.structures import Tube
 
 HEIGHT, WIDTH, FRAMES = 40, 60, 3
@@ -168,6 +168,14 @@ def test_per_class_ap():
     scores = TubeEvaluation(gt, [result(tube(2, 2))])
     assert scores.per_class == pytest.approx({"cat": 1.0, "dog": 0.0})
     assert scores.metrics["AP"] == pytest.approx(0.5)
+
+
+def test_ap_by_length_does_not_count_tubes_of_other_lengths():
+    longer, shorter, false = (tube(x, 2, step=0, frames=frames) for x, frames in ((2, 9), (20, 8), (40, 8)))
+    gt = truth(annotation(1, longer), annotation(2, [*shorter, None]))
+    gt["videos"][0]["file_names"] = [""] * len(longer)
+    found = [result([*false, None], 0.9), result(longer, 0.8)]
+    assert ap_by_length(gt, found) == pytest.approx({"short": 0.0, "medium": 1.0, "long": -1.0})
 
 
 def test_what_is_wrong_with_results_is_named():
