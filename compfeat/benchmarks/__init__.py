@@ -1,11 +1,9 @@
 """Measurements behind the README's figures: a table for people, and the figures as one json object on the last line."""
 
 import json
-import resource
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -20,10 +18,3 @@ def report(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], fi
     Console().print(table)
     rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
     print(json.dumps(rounded))
-
-
-def peak_memory_gib(device: torch.device) -> float:
-    """The most memory held so far: tensors on a GPU, the whole process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from pycocotools import mask as rle
 
-from compfeat.benchmarks import peak_memory_gib, report
+from compfeat.benchmarks import report
 from compfeat.benchmarks.synthetic import Scale, outlines, run_lengths
 from compfeat.evaluation.tube_ap import TubeEvaluation
+from compfeat.machine import peak_memory_gib
 from compfeat.progress import tracked
 from compfeat.quantities import Count
 

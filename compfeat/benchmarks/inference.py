@@ -13,7 +13,8 @@ from torch import nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 
-from compfeat.benchmarks import peak_memory_gib, report
+from compfeat.benchmarks import report
+from compfeat.machine import peak_memory_gib
 from compfeat.models.detector import CompFeat
 from compfeat.progress import tracked
 from compfeat.quantities import Count

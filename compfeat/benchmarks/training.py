@@ -8,7 +8,8 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from compfeat.benchmarks import peak_memory_gib, report
+from compfeat.benchmarks import report
+from compfeat.machine import peak_memory_gib
 from compfeat.progress import tracked
 from compfeat.quantities import Count, SupportFrames
 from compfeat.structures import Clip, ClipBatch, FrameTarget

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 
-from pytorch_lightning.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
-console = Console(quiet=getattr(rank_zero_only, "rank", 0) > 0)  # of several processes the first speaks for all
+from compfeat.machine import rank
+
+console = Console(quiet=rank() > 0)
 
 
 def print_table(title: str, values: Mapping[str, float], form: str = "{:.4f}") -> None:

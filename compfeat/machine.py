@@ -1,0 +1,40 @@
+"""What a figure was measured on, and what it took there."""
+
+import os
+import platform
+import resource
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from pytorch_lightning.utilities import rank_zero_only
+
+LIBRARIES = ("torch", "torchvision", "pytorch-lightning")
+
+
+def description() -> dict[str, str]:
+    """Processor, cores this process may use, GPU (where there is one) and the versions that speed depends on."""
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    machine = {"processor": _processor(), "cores": str(cores), **gpu, "python": platform.python_version()}
+    return machine | {library: version(library) for library in LIBRARIES}
+
+
+def rank() -> int:
+    """The number of this process among those of one run; the first, 0, speaks and writes for all."""
+    return getattr(rank_zero_only, "rank", 0)
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """The most memory held so far: tensors on a GPU, the whole process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    unit = 2**30 if platform.system() == "Darwin" else 2**20  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
