@@ -1,25 +1,30 @@
-"""Measures a checkpoint."""
+"""Measures a checkpoint, or the results of any other system."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 
 from compfeat.commands.console import console, print_table
 from compfeat.commands.loading import load_predictor
-from compfeat.data.holdout import write_ids
-from compfeat.evaluation.results import to_results, write_results, zip_results
-from compfeat.evaluation.tube_ap import METRICS, TubeEvaluation
-from compfeat.progress import tracked
+from compfeat.data.annotations.layout import find_annotations
+from compfeat.data.datamodule import VISDataModule
+from compfeat.evaluation.breakdown import KINDS
+from compfeat.evaluation.tube_ap import METRICS
+from compfeat.experiments.dashboard import Dashboard
+from compfeat.experiments.measurement import Measurement, measure, score
+from compfeat.experiments.record import Run
 from compfeat.quantities import Seed
 
 
 class EvaluateConfig(Protocol):
     """The keys of ``conf/evaluate.yaml``."""
 
-    ckpt: str
+    ckpt: str | None
+    results: str | None
     device: str
     output: str
     seed: Seed
@@ -30,34 +35,65 @@ class EvaluateConfig(Protocol):
 
 
 def evaluate(cfg: EvaluateConfig) -> None:
-    """Prints the metrics of a checkpoint as ``conf/evaluate.yaml`` describes; writes them and results.json."""
-    predictor = load_predictor(cfg)
-    data = instantiate(cfg.data)
+    """Prints how good a checkpoint, or a results.json, is as ``conf/evaluate.yaml`` describes, and writes it.
+
+    Raises:
+        ValueError: neither or both are given, or the checkpoint is of other classes than the data.
+        ResultsError: the results do not fit the ground truth.
+    """
+    output = Path(cfg.output)
+    data: VISDataModule = instantiate(cfg.data)
     data.prepare_data()
+    if (cfg.ckpt is None) == (cfg.results is None):
+        raise ValueError("what is to be measured must be given: add ckpt=PATH or results=PATH")
+    if cfg.results is not None:
+        _tell(score(_truth(data), json.loads(Path(cfg.results).read_bytes()), output), output)
+        return
+    predictor = load_predictor(cfg)
     data.setup("validate")
-    if data.held_out is not None:
-        write_ids(data.held_out, Path(cfg.output) / "holdout.txt")
     if predictor.categories != data.categories:
         raise ValueError(
             f"{cfg.ckpt} was trained for other classes ({_names(predictor.class_names)}) than the data has "
             f"({_names([c.name for c in data.categories])}): choose the data set it was trained on with data=..."
         )
-    videos = data.val_dataloader()
-    ids = [category.id for category in predictor.categories]
-    results: list[dict] = []
-    for video in tracked(videos, "evaluating", len(videos), "videos"):
-        results += to_results(video.id, len(video.frames), predictor.predict(video.frames), ids)
-    path = Path(cfg.output) / "results.json"
-    write_results(results, path)
-    zip_results(path)
-    if data.ground_truth is None:
-        console.print(f"[bold red]no ground truth in this split: nothing can be scored[/]; results in {path}")
+    measured = measure(predictor, data, output, "evaluating")
+    if measured is None:
+        console.print(f"[bold red]no ground truth in this split: nothing can be scored[/]; results in {output}")
         return
-    scores = TubeEvaluation(data.ground_truth, results)
-    (path.parent / "metrics.json").write_text(json.dumps(scores.metrics))
+    _tell_dashboard(cfg, data, measured)
+    _tell(measured, output)
+    console.print(f"results: {output / 'results.json'} and results.zip", soft_wrap=True)
+
+
+def _truth(data: VISDataModule) -> dict:
+    """The annotations of the validation split, whether or not its frames are on disk."""
+    path = find_annotations(data.folder, data.val_split or data.train_split)
+    truth = json.loads(path.read_bytes())
+    if not truth.get("annotations"):
+        raise ValueError(
+            f"there is no ground truth in {path}: nothing can be scored; data.val_split=NAME takes another"
+        )
+    return truth
+
+
+def _tell(measured: Measurement, output: Path) -> None:
+    scores, errors = measured
     print_table("tube AP and AR", {name: scores.metrics[name] for name in METRICS})
     print_table("AP by class", scores.per_class)
-    console.print(f"results: {path} and {path.with_suffix('.zip').name}", soft_wrap=True)
+    print_table("AP to be gained if one kind of error were repaired", {kind: errors.overall[kind] for kind in KINDS})
+    console.print(f"by class, size and length: {output / 'breakdown.json'}", soft_wrap=True)
+
+
+def _tell_dashboard(cfg: EvaluateConfig, data: VISDataModule, measured: Measurement) -> None:
+    """Adds what was measured to the page of the run that the checkpoint is of, where it has one."""
+    folder = Path(str(cfg.ckpt)).resolve().parents[1]
+    run = Run.read(folder)
+    dashboard = run and Dashboard.of(run, folder)
+    if dashboard:
+        ways = HydraConfig.get().runtime.choices
+        chosen = [ways[part] for part in ("tracker", "labels", "support") if ways[part]]
+        dashboard.log_evaluation("-".join([str(data.val_split), *chosen]), *measured)
+        dashboard.close(failed=False)
 
 
 def _names(names: Sequence[str], most: int = 4) -> str:

@@ -11,7 +11,7 @@ from compfeat.inference.predictor import VideoPredictor
 class CheckpointConfig(Protocol):
     """The keys of every command that uses a checkpoint."""
 
-    ckpt: str
+    ckpt: Any
     device: str
     tracker: Any
     support: Any

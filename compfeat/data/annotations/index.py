@@ -111,6 +111,11 @@ class AnnotationIndex:
     def __reduce__(self) -> tuple:
         return AnnotationIndex._map, (self.path, False)  # a worker that is spawned maps it again
 
+    @property
+    def digest(self) -> str:
+        """Of the json file, in hexadecimal."""
+        return self.path.stem.partition("-")[0]
+
     def frame_names(self, video: int) -> list[str]:
         """The file names of a video, by its position."""
         start, end = self.frame_starts[video : video + 2].tolist()

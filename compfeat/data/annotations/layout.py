@@ -42,7 +42,9 @@ class NotFound(FileNotFoundError):
 
 
 def find_annotations(root: Path, split: str) -> Path:
-    """The json file of a split; NotFound where no known layout has it."""
+    """The json file of a split, or ``root`` itself where that is a file; NotFound where no known layout has it."""
+    if root.is_file():
+        return root
     candidates = [root / layout.format(split=name) for name in _names(split) for layout in ANNOTATIONS]
     for path in candidates:
         if path.is_file():

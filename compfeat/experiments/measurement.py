@@ -1,0 +1,58 @@
+"""What is measured of results, and the files it is written to."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from compfeat.data.datamodule import VISDataModule
+from compfeat.data.holdout import write_ids
+from compfeat.evaluation.breakdown import Breakdown, breakdown
+from compfeat.evaluation.results import to_results, write_results, zip_results
+from compfeat.evaluation.tube_ap import TubeEvaluation
+from compfeat.inference.predictor import VideoPredictor
+from compfeat.progress import tracked
+
+
+class Measurement(NamedTuple):
+    """How good results are, and what they would gain without errors of each kind."""
+
+    scores: TubeEvaluation
+    errors: Breakdown
+
+
+def measure(predictor: VideoPredictor, data: VISDataModule, output: Path, told: str) -> Measurement | None:
+    """Predicts the validation videos of ``data``; writes results.json and its zip into ``output``, and what ``score``
+    writes.
+
+    Args:
+        told: what its progress is called.
+
+    Returns:
+        None where there is no ground truth.
+    """
+    if data.held_out is not None:
+        write_ids(data.held_out, output / "holdout.txt")
+    videos = data.val_dataloader()
+    ids = [category.id for category in predictor.categories]
+    results: list[dict] = []
+    for video in tracked(videos, told, len(videos), "videos"):
+        results += to_results(video.id, len(video.frames), predictor.predict(video.frames), ids)
+    path = output / "results.json"
+    write_results(results, path)
+    zip_results(path)
+    return None if data.ground_truth is None else score(data.ground_truth, results, output)
+
+
+def score(truth: Mapping[str, Any], results: Sequence[dict], output: Path) -> Measurement:
+    """Holds results against the ground truth; writes metrics.json and breakdown.json into ``output``.
+
+    Raises:
+        ResultsError: the results do not fit the ground truth.
+    """
+    measured = Measurement(TubeEvaluation(truth, results), breakdown(truth, results))
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "breakdown.json").write_text(json.dumps(asdict(measured.errors)))
+    (output / "metrics.json").write_text(json.dumps(measured.scores.metrics))  # last: what has it was measured
+    return measured
