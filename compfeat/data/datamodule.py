@@ -76,6 +76,7 @@ class VISDataModule(pl.LightningDataModule):
     Args:
         root: folder of the data set; with ``generator`` the folder under which it writes its own.
         train_split, val_split: names of the splits; ``val_split`` None for none.
+        test_split: name of the split for final numbers, on which nothing is chosen; None: they are those of validation.
         holdout: what to validate on where ``val_split`` is None, is not there or has no ground truth: so many of the
             training videos, chosen by ``compfeat.data.holdout``; None for nothing. Or the path of a list of ids of
             training videos, one a line, to validate on in any case.
@@ -86,7 +87,8 @@ class VISDataModule(pl.LightningDataModule):
         workers: processes that load clips.
         seed: of the choice of clips and their transforms.
         generator: draws the data set first.
-        coco: makes clips of still images to train on too; holds the arguments that are COCO's own.
+        coco: makes clips of still images to train on too; holds the arguments that are COCO's own. With ``generator``
+            the stills are those that it draws.
         coco_share: of its clips among all clips of an epoch.
         only_videos: keep only the first so many videos of each split.
         cache: folder under which indices of annotations are kept; by default ``$COMPFEAT_CACHE`` or
@@ -98,6 +100,7 @@ class VISDataModule(pl.LightningDataModule):
         root: str,
         train_split: str = "train",
         val_split: str | None = "valid",
+        test_split: str | None = None,
         holdout: Count | str | None = None,
         size: tuple[Side, Side] = (640, 360),
         flip: Share = 0.5,
@@ -115,6 +118,7 @@ class VISDataModule(pl.LightningDataModule):
         self.root = Path(root)
         self.train_split = train_split
         self.val_split = val_split
+        self.test_split = test_split
         self.holdout = holdout
         self.size = (size[0], size[1])
         self.flip = ClipFlip(flip)
@@ -137,11 +141,18 @@ class VISDataModule(pl.LightningDataModule):
     def sources(self) -> list[tuple[Path, str]]:
         """The (folder, split) of all annotations: training, validation, still images."""
         splits = dict.fromkeys((self.folder, split) for split in (self.train_split, self.val_split) if split)
-        return [*splits, *([(Path(self.coco.keywords["root"]), self.coco.keywords["split"])] if self.coco else [])]
+        return [*splits, *([self._stills] if self.coco else [])]
+
+    @property
+    def _stills(self) -> tuple[Path, str]:
+        assert self.coco is not None
+        stills = self.coco.keywords
+        return Path(stills["root"]) if self.generator is None else self.folder, stills["split"]
 
     def prepare_data(self) -> None:
         if self.generator is not None:
-            self.generator.write(self.root, filter(None, (self.train_split, self.val_split)))
+            stills = self._stills[1] if self.coco else None
+            self.generator.write(self.root, filter(None, (self.train_split, self.val_split, stills)))
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the annotations and chooses the videos.
@@ -223,6 +234,16 @@ class VISDataModule(pl.LightningDataModule):
                 "are left out; scripts/check_data.py names them"
             )
 
+    def use_test_split(self) -> None:
+        """Takes ``test_split``, where there is one, in the place of ``val_split``; before ``prepare_data``."""
+        self.val_split = self.test_split or self.val_split
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """A digest of the annotations by split: equal where those are, wherever they lie."""
+        splits = {self.train_split: self.train_annotations, self.val_split or self.train_split: self.val_annotations}
+        return {split: annotations.arrays.digest for split, annotations in splits.items()}
+
     @property
     def categories(self) -> list[Category]:
         """The classes, in the order of their labels."""
@@ -239,6 +260,7 @@ class VISDataModule(pl.LightningDataModule):
         if self.coco is None:
             return clips
         pseudo_clips = self.coco(
+            root=self._stills[0],
             categories=self.categories,
             support_frames=self.sampler.support_frames,
             size=self.size,

@@ -14,7 +14,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -24,12 +24,13 @@ import numpy as np
 from pycocotools import mask as mask_api
 
 from compfeat.progress import tracked
-from compfeat.quantities import Count, Positive, Seed, Share, Side
+from compfeat.quantities import Count, Natural, Positive, Seed, Share, Side
 
 OUTLINES = ("disc", "square", "triangle", "star")
 MARKINGS = ("striped", "checked")
 CLASSES = tuple(f"{marking} {outline}" for outline in OUTLINES for marking in MARKINGS)
 SPLITS = ("train", "valid", "test")  # to learn from, to choose by, to be measured on once
+STILLS = "stills"  # a split of videos of one frame, which stand for the still images of another data set
 
 FORMAT_VERSION = 2  # raised whenever the same knobs draw other pictures, so that old folders are not taken for new ones
 SUPERSAMPLING = 2
@@ -56,6 +57,7 @@ class ShapesGenerator:
         occlusion: 0 keeps the objects apart, 1 sends all of them across the frame through one place.
         jumps: probability that, between two frames, the objects change places at random.
         scenes: whether the kind of the background tells which of the two markings each outline has.
+        stills: still images in the split of that name.
 
     Raises:
         ValueError: a knob is out of its range.
@@ -75,6 +77,7 @@ class ShapesGenerator:
     occlusion: Share = 0.5
     jumps: Share = 0.0
     scenes: bool = False
+    stills: Natural = 0
 
     def __post_init__(self) -> None:
         lowest = dict(
@@ -107,14 +110,14 @@ class ShapesGenerator:
         """
         path = self.path(root)
         for split in splits:
-            if split not in SPLITS:
-                raise ValueError(f"shapes: there is no split {split!r}, but {', '.join(SPLITS)}")
+            if split not in (*SPLITS, STILLS):
+                raise ValueError(f"shapes: there is no split {split!r}, but {', '.join((*SPLITS, STILLS))}")
             if (path / split).exists():
                 continue
             path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=path, prefix=f".{split}-") as temporary:
                 folder = Path(temporary) / split
-                self._write_split(folder, split)
+                (replace(self, length=1) if split == STILLS else self)._write_split(folder, split)
                 try:
                     folder.rename(path / split)
                 except OSError:  # a folder that is not empty stands there: another process was faster, with the same
@@ -123,7 +126,7 @@ class ShapesGenerator:
         return path
 
     def _write_split(self, folder: Path, split: str) -> None:
-        count = getattr(self, f"{split}_videos")
+        count = self.stills if split == STILLS else getattr(self, f"{split}_videos")
         folder.mkdir()
         workers = min(count, os.cpu_count() or 1)
         context = get_context("spawn")  # a fork of a process that has used OpenCV's threads can hang in OpenCV
@@ -141,7 +144,7 @@ class ShapesGenerator:
 
     def _write_video(self, folder: Path, split: str, index: int) -> tuple[dict, list[dict]]:
         """Draws one video; returns its entry in ``videos`` and its ``annotations``, which have no ids yet."""
-        streams = np.random.SeedSequence([self.seed, SPLITS.index(split), index]).spawn(3)
+        streams = np.random.SeedSequence([self.seed, (*SPLITS, STILLS).index(split), index]).spawn(3)
         casting, motion, camera = map(np.random.default_rng, streams)
         unit = min(self.width, self.height) / UNIT_SIDE
         scene = int(casting.integers(len(BACKGROUNDS)))

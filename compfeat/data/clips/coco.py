@@ -24,7 +24,8 @@ class COCOPseudoClips(Dataset[Clip]):
     on disk are left out. An item's index is ``(epoch, index)``, on which the clip depends, and ``seed``, alone.
 
     Args:
-        root: folder of COCO: ``annotations/instances_{split}.json``, ``{split}/``.
+        root: folder of COCO: ``annotations/instances_{split}.json``, ``{split}/``; or of images of the classes of the
+            videos, in any layout of theirs.
         split: for instance ``train2017``.
         categories: the classes of the video data set.
         support_frames: T.
@@ -62,7 +63,8 @@ class COCOPseudoClips(Dataset[Clip]):
         self.seed = seed
         self.motion = motion
         self.min_visible = min_visible
-        by_id = coco_labels(categories, strict)
+        same = self.annotations.categories == list(categories)  # then no table need say which classes stand for which
+        by_id = {c.id: label for label, c in enumerate(categories, 1)} if same else coco_labels(categories, strict)
         own = [by_id.get(category.id, 0) for category in self.annotations.categories]
         self.labels = np.array([0, *own])  # COCO label -> label of the video data set, 0 where it has none
         self.positions = self._usable()
