@@ -34,7 +34,7 @@ NARROWER: dict[str, dict[str, Any]] = {  # than what libraries annotate their co
         "fast_dev_run": bool | Count,
         "devices": Annotated[int, Ge(-1), Le(1_000)] | Literal["auto"] | list[Natural],
     },
-    "pytorch_lightning.loggers.WandbLogger": {"project": str, "name": str | None, "log_model": bool | Literal["all"]},
+    "pytorch_lightning.loggers.CSVLogger": {"flush_logs_every_n_steps": Count},
     "pytorch_lightning.callbacks.ModelCheckpoint": {"every_n_epochs": Count | None},
 }
 

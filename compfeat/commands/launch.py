@@ -1,13 +1,17 @@
 """How a command is launched: under Hydra, its config checked, errors of the user's told in one line."""
 
 import functools
-import itertools
+import hashlib
+import json
 import logging
+import multiprocessing
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from traceback import print_exception
 from typing import Any, NoReturn, get_type_hints
 
@@ -24,6 +28,7 @@ from compfeat.commands.config_check import check_config
 from compfeat.training.module import NonFiniteLoss
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
+LONGEST_NAME = 100  # characters of a folder's; file systems allow 255
 NOISE = (  # what libraries say that no user of this project can or should act on
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     r".*`tensorboardX` has been removed as a dependency",
@@ -44,12 +49,29 @@ USER_ERRORS = (
     NonFiniteLoss,
 )
 FULL_ERROR = "HYDRA_FULL_ERROR"
+FAILED = "COMPFEAT_FAILED"  # path to which the jobs of a multirun, in whatever process, write that they failed
 LESS_MEMORY = (
     "take fewer at a time (data.batch_size, model.batch_size), smaller frames (data.size), "
     "trainer.precision=bf16-mixed or model.detector.support_gradients=false"
 )
 
 
+def _changed(name: str, overrides: str) -> str:
+    """The name of a folder, with the overrides by which what it holds differs from what the name alone stands for."""
+    if len(overrides) > LONGEST_NAME:
+        overrides = hashlib.sha256(overrides.encode()).hexdigest()[:8]
+    return "+".join(filter(None, (name, re.sub(r"[^\w.+-]", "_", overrides.lower()))))
+
+
+def _one_device() -> int | list[int]:
+    """The device of a job of a sweep: the GPUs in turn, or the CPU."""
+    count, job = torch.cuda.device_count(), HydraConfig.get().job
+    number = 0 if OmegaConf.is_missing(job, "num") else job.num  # of a row that is run by itself
+    return [number % count] if count else 1
+
+
+for resolver in (_changed, _one_device):
+    OmegaConf.register_new_resolver(resolver.__name__[1:], resolver, replace=True)
 OmegaConf.register_new_resolver("given", lambda value: value is not None, replace=True)
 
 
@@ -69,39 +91,61 @@ def launch(task: Callable[[Any], Any], config_name: str) -> None:
     os.environ[FULL_ERROR] = "1"  # Hydra must raise its errors, not print them
     if "WANDB_API_KEY" not in os.environ:
         os.environ.setdefault("WANDB_MODE", "offline")  # never a prompt
+    with TemporaryDirectory() as folder:
+        os.environ[FAILED] = str(Path(folder) / "failed")
+        try:
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(_Job(task, traceback))()
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever read what was printed has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except Exception as error:
+            _leave(error, traceback)
+        _tell_failed(Path(os.environ[FAILED]))
+
+
+class _Job:
+    """A command as Hydra calls it, once or for every job of a multirun, perhaps in a process of its own."""
+
+    def __init__(self, task: Callable[[Any], Any], traceback: bool) -> None:
+        functools.update_wrapper(self, task)
+        self.task = task
+        self.traceback = traceback
+        self.keys = get_type_hints(next(iter(get_type_hints(task).values())), include_extras=True)
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        _quieten()
+        if (
+            multiprocessing.get_start_method(allow_none=True) == "loky"
+        ):  # in a process of joblib's, which can start none
+            multiprocessing.set_start_method(None, force=True)
+        try:
+            check_config(cfg, self.keys)
+            return self.task(cfg)
+        except Exception as error:
+            if HydraConfig.get().mode != RunMode.MULTIRUN:
+                _leave(error, self.traceback)  # before Hydra adds lines of its own
+            name = " ".join(HydraConfig.get().overrides.task)
+            _tell(error, self.traceback, f"{name}: ")
+            with open(os.environ[FAILED], "a") as file:
+                file.write(json.dumps([name, one_line(error), _is_users(error)]) + "\n")
+
+
+def _quieten() -> None:
+    """Silences what libraries say to nobody, in whatever process a job runs."""
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
     for library in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    keys = get_type_hints(next(iter(get_type_hints(task).values())), include_extras=True)
-    failed: dict[str, BaseException] = {}  # by the overrides of a job of a multirun
-    jobs = itertools.count(1)
 
-    @functools.wraps(task)
-    def job(cfg: DictConfig) -> Any:
-        next(jobs)
-        try:
-            check_config(cfg, keys)
-            return task(cfg)
-        except Exception as error:
-            if HydraConfig.get().mode != RunMode.MULTIRUN:
-                _leave(error, traceback)  # before Hydra adds lines of its own
-            name = " ".join(HydraConfig.get().overrides.task)
-            failed[name] = error
-            _tell(error, traceback, f"{name}: ")
 
-    try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read what was printed has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception as error:
-        _leave(error, traceback)
+def _tell_failed(path: Path) -> None:
+    """Names the jobs of a multirun that failed, and leaves with 2, or with 1 if one did by a fault of the program."""
+    failed = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     if failed:
-        print(f"{len(failed)} of {next(jobs) - 1} jobs failed:", file=sys.stderr)
-        for name, fault in failed.items():
-            print(f"  {name}: {one_line(fault)}", file=sys.stderr)
-        sys.exit(2 if all(map(_is_users, failed.values())) else 1)
+        print(f"{len(failed)} {'job' if len(failed) == 1 else 'jobs'} failed:", file=sys.stderr)
+        for name, fault, _ in failed:
+            print(f"  {name}: {fault}", file=sys.stderr)
+        sys.exit(2 if all(users for _, _, users in failed) else 1)
 
 
 def launch_named(tasks: Mapping[str, Callable[[Any], Any]], kind: str) -> None:

@@ -1,6 +1,9 @@
 """Trains a network and measures it."""
 
-from collections.abc import Sequence
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,14 +11,24 @@ import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.loggers import Logger
 
 from compfeat.categories import coco_class_map
 from compfeat.commands.console import console
+from compfeat.commands.loading import find_device
+from compfeat.data.datamodule import VISDataModule
 from compfeat.data.holdout import write_ids
+from compfeat.experiments.dashboard import Dashboard, told
+from compfeat.experiments.measurement import measure
+from compfeat.experiments.record import Run, RunRecorder, alone_in, commit_of
 from compfeat.inference.checkpoint import read_run_state
+from compfeat.inference.predictor import VideoPredictor
+from compfeat.machine import rank
 from compfeat.models.weights import load_pretrained, require_weights
 from compfeat.quantities import Seed
 from compfeat.structures import Category
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class TrainConfig(Protocol):
@@ -24,33 +37,90 @@ class TrainConfig(Protocol):
     name: str
     seed: Seed
     weights: str | None
+    weights_from: str | None
     resume: str | None
+    rerun: bool
     data: Any
     model: Any
     module: Any
     trainer: Any
     callbacks: Any
     logger: Any
+    evaluations: Any
 
 
 def train(cfg: TrainConfig) -> float | None:
-    """Trains a network as ``conf/train.yaml`` describes; returns the best validation AP, for sweeps."""
+    """Trains and measures a network as ``conf/train.yaml`` describes; returns the best validation AP, for sweeps.
+
+    Raises:
+        OtherRun: the folder holds a run with another config, and is not to be trained in anew.
+        ValueError: what the network starts from is not there and cannot be made.
+    """
+    folder = Path(cfg.trainer.default_root_dir)
+    loggers = _each(cfg.logger)
+    with alone_in(folder):
+        run = _run(cfg, folder)
+        with told(run, loggers) as dashboards:
+            if run.status == "finished":
+                console.print(f"{run.name}-{run.seed}: trained before, see {folder}", soft_wrap=True)
+            else:
+                with run.recorded(folder):
+                    _make_weights(cfg)
+                    run.best = _fit(cfg, run, folder, loggers)
+            if not cfg.trainer.fast_dev_run:
+                for name, parts in cfg.evaluations.items():
+                    _evaluate(cfg, parts, folder, name, dashboards)
+    return run.best
+
+
+def _run(cfg: TrainConfig, folder: Path) -> Run:
+    """The run that the folder holds, if it is to go on, else a new one."""
+    config: Any = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[arg-type]
+    before = None if cfg.rerun else Run.read(folder)
+    if before is None:
+        return Run(name=cfg.name, seed=cfg.seed, config=config, commit=commit_of(ROOT))
+    before.require_same(config, folder)
+    return before
+
+
+def _make_weights(cfg: TrainConfig) -> None:
+    """Trains what the network starts from where it is not there, in a process of its own."""
+    if cfg.weights_from is None or cfg.weights is None:
+        return
+    folder = Path(cfg.weights).parents[1]
+    made = Run.read(folder)
+    if Path(cfg.weights).is_file() and (made is None or made.status == "finished"):
+        return
+    console.print(f"first what networks start from: train.py {cfg.weights_from}, into {folder}", soft_wrap=True)
+    overrides = [*shlex.split(cfg.weights_from), f"hydra.run.dir={folder}", "rerun=false"]
+    if subprocess.run([sys.executable, ROOT / "train.py", *overrides]).returncode:
+        raise ValueError(f"weights: {cfg.weights} is not there, and train.py {cfg.weights_from} failed to make it")
+
+
+def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> float | None:
     pl.seed_everything(cfg.seed, workers=True)
     weights = cfg.weights and cfg.weights.removeprefix("coco:")
     if weights is not None:
         require_weights(weights)
-    if cfg.resume is not None:
-        read_run_state(cfg.resume)  # Lightning would unpickle whatever is in the file
-    callbacks, loggers = _each(cfg.callbacks), _each(cfg.logger)
+    last = folder / "checkpoints" / "last.ckpt"
+    resume = cfg.resume
+    if run.steps and last.is_file():
+        resume = str(last)
+        run.set_curves_aside(folder)
+    if resume is not None:
+        read_run_state(resume)  # Lightning would unpickle whatever is in the file
+    callbacks = _each(cfg.callbacks)
     shows_progress = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    callbacks.append(RunRecorder(run, folder))
     trainer = instantiate(
         cfg.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=shows_progress, _convert_="all"
     )
-    data = instantiate(cfg.data)
+    data: VISDataModule = instantiate(cfg.data)
     data.prepare_data()
     data.setup()
+    run.data = data.fingerprint
     if data.held_out is not None:
-        write_ids(data.held_out, Path(cfg.trainer.default_root_dir) / "holdout.txt")
+        write_ids(data.held_out, folder / "holdout.txt")
 
     recipe = recipe_for(cfg.model, data.categories)
     predictor = instantiate(recipe, _convert_="all")
@@ -64,13 +134,39 @@ def train(cfg: TrainConfig) -> float | None:
     if ground_truth is None:
         trainer.limit_val_batches = 0
     module = instantiate(cfg.module, _convert_="all")(predictor=predictor, recipe=recipe, ground_truth=ground_truth)
-    trainer.fit(module, data, ckpt_path=cfg.resume)
+    trainer.fit(module, data, ckpt_path=resume)
 
     checkpoint = trainer.checkpoint_callback
     if trainer.fast_dev_run or checkpoint is None or checkpoint.best_model_score is None:
         return None
     console.print(f"best AP {checkpoint.best_model_score:.4f}: {checkpoint.best_model_path}", soft_wrap=True)
     return float(checkpoint.best_model_score)
+
+
+def _evaluate(
+    cfg: TrainConfig, parts: Mapping[str, Any], folder: Path, name: str, dashboards: Sequence[Dashboard]
+) -> None:
+    """Measures the trained network in one way, on the videos that are for final numbers; once."""
+    output, ckpt = folder / name, folder / "checkpoints" / "last.ckpt"
+    written = output / "metrics.json"
+    if rank() or (written.is_file() and written.stat().st_mtime > ckpt.stat().st_mtime):
+        return
+    device = find_device("cpu" if cfg.trainer.accelerator == "cpu" else "auto")
+    changes = {part: instantiate(value) for part, value in parts.items()}
+    predictor = VideoPredictor.from_checkpoint(ckpt, device, **changes)
+    data: VISDataModule = instantiate(cfg.data)
+    data.use_test_split()
+    data.prepare_data()
+    data.setup("validate")
+    measured = measure(predictor, data, output, f"{cfg.name}-{cfg.seed}, {name}")
+    if measured is None:
+        console.print(f"{cfg.name}-{cfg.seed}, {name}: no ground truth to measure by", soft_wrap=True)
+        return
+    for dashboard in dashboards:
+        dashboard.log_evaluation(name, *measured)
+    console.print(
+        f"{cfg.name}-{cfg.seed}, {name}: AP {measured.scores.metrics['AP']:.4f}, see {output}", soft_wrap=True
+    )
 
 
 def recipe_for(model: Any, categories: Sequence[Category]) -> dict[str, Any]:

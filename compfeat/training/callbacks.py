@@ -1,23 +1,27 @@
 """What a training run shows besides numbers."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import WandbLogger
 
 from compfeat.media.overlays import contact_sheet, overlay
+from compfeat.media.sinks import write_video
 from compfeat.quantities import Count, Natural, Share
+
+FPS = 6.0  # of overlays that play: what is annotated of YouTube-VIS
 
 
 class ValidationOverlays(pl.Callback):
-    """Writes overlays of the first validation videos to ``overlays/`` of the run after each validation, and to W&B.
+    """Writes overlays of the first validation videos to ``overlays/`` of the run after each validation: a sheet of
+    some frames of all of them, and each as an mp4 of its own, which dashboards get too.
 
     Args:
         videos: how many videos.
-        frames: evenly spaced frames of each.
+        frames: evenly spaced frames of each on the sheet.
         score: only tubes scored at least this are drawn.
     """
 
@@ -26,9 +30,10 @@ class ValidationOverlays(pl.Callback):
         self.frames = frames
         self.score = score
         self._rows: list[np.ndarray] = []
+        self._videos: dict[str, Path] = {}
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._rows = []
+        self._rows, self._videos = [], {}
 
     def on_validation_batch_end(
         self,
@@ -43,16 +48,24 @@ class ValidationOverlays(pl.Callback):
             return
         shown = set(np.linspace(0, len(batch.frames) - 1, self.frames).round().astype(int).tolist())
         tubes = [tube for tube in outputs["tubes"] if tube.score >= self.score]
-        drawn = overlay(batch.frames, tubes, pl_module.predictor.class_names)
-        row = [frame for index, frame in enumerate(drawn) if index in shown]
+        row: list[np.ndarray] = []
+
+        def watched(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+            for index, frame in enumerate(frames):
+                if index in shown:
+                    row.append(frame)
+                yield frame
+
+        path = Path(trainer.default_root_dir) / "overlays" / f"video={batch.id}.mp4"
+        write_video(path, watched(overlay(batch.frames, tubes, pl_module.predictor.class_names)), FPS)
+        self._videos[f"val/video-{batch.id}"] = path
         self._rows.append(contact_sheet(row, columns=self.frames))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._rows:
             return
         path = Path(trainer.default_root_dir) / "overlays" / f"epoch={trainer.current_epoch:02d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), contact_sheet(self._rows, columns=1)[:, :, ::-1])
         for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image("val/overlays", [str(path)], step=trainer.global_step)
+            if hasattr(logger, "log_videos"):
+                logger.log_videos(self._videos, trainer.global_step)

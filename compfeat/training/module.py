@@ -90,6 +90,7 @@ class VISModule(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: ClipBatch, batch_idx: int) -> None:
         frames = len(batch) * (2 + batch.support.shape[1]) * self.trainer.world_size
         self.log("train/frames_per_second", frames / (perf_counter() - self._step_began), batch_size=len(batch))
+        self.log("train/images_seen", float(frames * (self.trainer.fit_loop.total_batch_idx + 1)))
 
     def _require_finite(self, losses: Mapping[str, Tensor], batch: ClipBatch) -> None:
         if bool(torch.stack([value.detach() for value in losses.values()]).isfinite().all()):

@@ -1,0 +1,36 @@
+"""What a sweep says at its end."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from rich.table import Table
+
+from compfeat.commands.console import console
+from compfeat.experiments.runs import measured_runs
+
+
+class SweepSummary(Callback):
+    """Hydra calls this when all jobs of a sweep are done."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Prints how each run in the sweep's folder stands, and what to type next."""
+        folder = Path(config.hydra.sweep.dir)
+        found = measured_runs(folder)
+        if not found:
+            return
+        evaluations = list(dict.fromkeys(evaluation for measured in found for evaluation in measured.metrics))
+        table = Table(title=f"runs in {folder}", title_justify="left")
+        table.add_column("run", no_wrap=True)
+        for column in ("status", "steps", "minutes", *(f"AP, {evaluation}" for evaluation in evaluations)):
+            table.add_column(column, justify="left" if column == "status" else "right")
+        for measured in found:
+            run = measured.run
+            scores = (measured.metrics.get(evaluation) for evaluation in evaluations)
+            cells = ["-" if metrics is None else f"{metrics['AP']:.3f}" for metrics in scores]
+            table.add_row(f"{run.name}-{run.seed}", run.status, str(run.steps), f"{run.seconds / 60:.1f}", *cells)
+        console.print(table)
+        console.print(f"beside the paper's: python scripts/report.py runs={folder}", soft_wrap=True)
+        if any(folder.glob("*/wandb/offline-run-*")):
+            console.print(f"to the dashboard: wandb sync {folder}/*/wandb/offline-run-*", soft_wrap=True)

@@ -1,0 +1,212 @@
+"""What is kept of a training run: run.json in its folder says what it is, how it stands and what it took."""
+
+import hashlib
+import json
+import logging
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+from filelock import FileLock, Timeout
+
+from compfeat.machine import description, peak_memory_gib, rank
+
+log = logging.getLogger(__name__)
+
+Status = Literal["running", "finished", "failed"]
+FILE = "run.json"
+
+# Keys of a config that say where and by whom a network is trained or watched, not which network comes out of it.
+ELSEWHERE = (
+    "callbacks",
+    "data.cache",
+    "data.coco.root",
+    "data.root",
+    "data.workers",
+    "evaluations",
+    "logger",
+    "name",
+    "rerun",
+    "resume",
+    "trainer.accelerator",
+    "trainer.default_root_dir",
+    "trainer.devices",
+    "trainer.enable_model_summary",
+    "trainer.log_every_n_steps",
+    "trainer.num_nodes",
+    "trainer.strategy",
+)
+
+
+class OtherRun(ValueError):
+    """A folder holds a run with another config; the message names the keys."""
+
+
+@dataclass
+class Run:
+    """One training run.
+
+    Attributes:
+        name: what is trained: in a table its row, an experiment and the overrides by which it differs from that.
+        seed: of everything random.
+        config: the resolved config, as ``train.py`` was given it.
+        commit: of the code, with ``+`` behind it where files had been changed; None outside a git repository.
+        data: digests of the annotation files, by split.
+        status: "running" is also what a run that was killed says of itself.
+        error: why it failed.
+        began: when it was started first, UTC.
+        steps, seconds: taken so far, interruptions not counted.
+        peak_memory_gib: as ``compfeat.machine`` measures it.
+        parameters: of the network that are trained, and all of them.
+        machine: what it ran on last.
+        best: the best validation AP so far, a fraction.
+    """
+
+    name: str
+    seed: int
+    config: dict[str, Any]
+    commit: str | None = None
+    data: dict[str, str] = field(default_factory=dict)
+    status: Status = "running"
+    error: str | None = None
+    began: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    steps: int = 0
+    seconds: float = 0.0
+    peak_memory_gib: float = 0.0
+    parameters: dict[str, int] = field(default_factory=dict)
+    machine: dict[str, str] = field(default_factory=description)
+    best: float | None = None
+
+    @property
+    def id(self) -> str:
+        """Of the run on dashboards: the same when it goes on, another when it is trained anew."""
+        content = json.dumps([self.name, self.seed, self.began, self.config])
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Run | None":
+        """The run of a folder; None where there is none."""
+        path = folder / FILE
+        return cls(**json.loads(path.read_text())) if path.is_file() else None
+
+    def write(self, folder: Path) -> None:
+        """Writes run.json, whole or not at all; of several processes the first does."""
+        if rank():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f"{FILE}.tmp"
+        temporary.write_text(json.dumps(asdict(self), indent=1))
+        os.replace(temporary, folder / FILE)
+
+    @contextmanager
+    def recorded(self, folder: Path) -> Iterator[None]:
+        """Keeps run.json true while the run is trained, whatever happens to it."""
+        self.status, self.error, self.machine = "running", None, description()
+        self.write(folder)
+        try:
+            yield
+        except Exception as error:
+            self.status, self.error = "failed", " ".join(str(error).split()) or type(error).__name__
+            raise
+        else:
+            self.status = "finished"
+        finally:
+            self.write(folder)
+
+    def set_curves_aside(self, folder: Path) -> None:
+        """Saves what was logged up to the step from which the run goes on: Lightning begins its file anew."""
+        curves = folder / "metrics.csv"
+        if curves.is_file():
+            curves.rename(folder / f"metrics-{self.steps}.csv")
+
+    def require_same(self, config: Mapping[str, Any], folder: Path) -> None:
+        """Whether this is the run that a config asks for, wherever it would be trained.
+
+        Raises:
+            OtherRun: it is another one.
+        """
+        before, now = dict(_effective(self.config)), dict(_effective(config))
+        changed = [key for key in (before | now) if before.get(key) != now.get(key)]
+        if changed:
+            told = "; ".join(f"{key} was {before.get(key)} and is {now.get(key)}" for key in sorted(changed)[:4])
+            more = f" and {len(changed) - 4} keys more" if len(changed) > 4 else ""
+            raise OtherRun(f"{folder} holds another run: {told}{more}. Move it away, or train with rerun=true")
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Holds the folder of a run while it is trained; waits for another run that does. Of the processes of one run the
+    first holds it for all."""
+    if rank():
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.warning(f"another process trains in {folder}: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class RunRecorder(pl.Callback):
+    """Writes into run.json what a run has taken, after every epoch and at its end."""
+
+    def __init__(self, run: Run, folder: Path) -> None:
+        self._run = run
+        self._folder = folder
+        self._seconds = run.seconds
+        self._began = monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        counts = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
+        self._run.parameters = {"trained": sum(n for n, trained in counts if trained), "all": sum(n for n, _ in counts)}
+        self._began = monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._write(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._write(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        run = self._run
+        run.steps = trainer.global_step
+        run.seconds = round(self._seconds + monotonic() - self._began, 1)
+        run.peak_memory_gib = round(peak_memory_gib(trainer.strategy.root_device), 2)
+        run.write(self._folder)
+
+
+def commit_of(folder: Path) -> str | None:
+    """The git commit of a folder, with ``+`` behind it where tracked files have been changed; None without git."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True).stdout
+
+    try:
+        return git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain", "-uno").strip() else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _effective(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The innermost keys, dotted, with their values, of all that decides which network comes out."""
+    for name, value in config.items():
+        key = f"{prefix}{name}"
+        if key in ELSEWHERE:
+            continue
+        if isinstance(value, Mapping) and value:
+            yield from _effective(value, f"{key}.")
+        else:
+            yield key, value

@@ -1,0 +1,76 @@
+"""The runs in a folder, with what was measured of them."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from compfeat.experiments.record import Run
+
+Curve = list[tuple[int, float]]  # (step, value)
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """A run and what it was measured at.
+
+    Attributes:
+        folder: of the run.
+        run: its record.
+        metrics: by evaluation the numbers of ``compfeat.evaluation``, fractions.
+        errors: by evaluation the AP to be gained by each kind of error, fractions.
+    """
+
+    folder: Path
+    run: Run
+    metrics: Mapping[str, Mapping[str, float]]
+    errors: Mapping[str, Mapping[str, float]]
+
+    def curves(self) -> dict[str, Curve]:
+        """What was logged, by name, also before the run was interrupted."""
+        aside = sorted(self.folder.glob("metrics-*.csv"), key=_steps)
+        starts = [0, *map(_steps, aside)]
+        ends = [*map(_steps, aside), None]
+        found: dict[str, Curve] = {}
+        for path, start, end in zip([*aside, self.folder / "metrics.csv"], starts, ends, strict=True):
+            if not path.is_file():
+                continue
+            with path.open(newline="") as file:
+                for line in csv.DictReader(file):
+                    if None in line.values():  # cut off when the run was killed
+                        continue
+                    step = int(line.pop("step"))
+                    if start <= step and (end is None or step < end):  # what came after the last checkpoint is undone
+                        for name, value in line.items():
+                            if value:
+                                found.setdefault(name, []).append((step, float(value)))
+        return found
+
+    def classes(self) -> list[str]:
+        """The names of the classes that were measured."""
+        files = sorted(self.folder.glob("*/breakdown.json"))
+        return list(dict.fromkeys(name for file in files for name in json.loads(file.read_text())["per_class"]))
+
+    def videos(self) -> dict[str, Path]:
+        """Overlays of validation videos, by name."""
+        return {path.stem: path for path in sorted((self.folder / "overlays").glob("*.mp4"))}
+
+
+def measured_runs(folder: Path) -> list[MeasuredRun]:
+    """The runs in a folder, those of one row together, by ascending seed."""
+    found = []
+    for path in folder.glob("*/run.json"):
+        run = Run.read(path.parent)
+        if run is not None:
+            metrics, errors = (
+                {file.parent.name: json.loads(file.read_text()) for file in sorted(path.parent.glob(f"*/{name}.json"))}
+                for name in ("metrics", "breakdown")
+            )
+            overall = {evaluation: content["overall"] for evaluation, content in errors.items()}
+            found.append(MeasuredRun(path.parent, run, metrics, overall))
+    return sorted(found, key=lambda measured: (measured.run.name, measured.run.seed))
+
+
+def _steps(path: Path) -> int:
+    return int(path.stem.removeprefix("metrics-"))
