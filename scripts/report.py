@@ -1,4 +1,4 @@
-"""Compares evaluated runs over seeds: ``python scripts/report.py runs=FOLDER``."""
+"""Sets runs beside the paper's tables: ``python scripts/report.py runs=FOLDER``."""
 
 from compfeat.commands.launch import launch
 from compfeat.commands.report import report

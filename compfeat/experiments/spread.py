@@ -1,31 +1,50 @@
-"""What evaluated runs have in common: their metrics by run and evaluation, over seeds."""
+"""Mean and spread over seeds."""
 
-import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+CLEAR = 3.0  # standard errors beyond which a mean is told from zero
 
 
-def collect(folder: Path) -> dict[tuple[str, str], list[Mapping[str, float]]]:
-    """The metrics of every ``RUN-SEED/EVALUATION/metrics.json``, by run and evaluation."""
-    groups: dict[tuple[str, str], list[Mapping[str, float]]] = {}
-    for path in sorted(folder.glob("*-*/*/metrics.json")):
-        run, _, _ = path.parent.parent.name.rpartition("-")
-        groups.setdefault((run, path.parent.name), []).append(json.loads(path.read_text()))
-    return groups
+@dataclass(frozen=True)
+class Spread:
+    """What a number is over seeds.
+
+    Attributes:
+        mean: of the values.
+        deviation: their sample standard deviation; None where there is one value.
+        n: how many there are.
+    """
+
+    mean: float
+    deviation: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: Collection[float]) -> "Spread":
+        """The spread of one or more values."""
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+    @property
+    def error(self) -> float | None:
+        """The standard error of the mean; None where there is one value."""
+        return None if self.deviation is None else self.deviation / math.sqrt(self.n)
+
+    @property
+    def clear(self) -> bool:
+        """Whether the mean is more than three standard errors from zero; of one value nobody knows, so it is not."""
+        return self.error is not None and abs(self.mean) > CLEAR * self.error
 
 
 def spread(values: Sequence[float]) -> str:
     """``mean ± sample standard deviation`` to three places; the mean alone where there is one value."""
-    mean = f"{statistics.fmean(values):.3f}"
-    return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
+    found = Spread.of(values)
+    return f"{found.mean:.3f}" + ("" if found.deviation is None else f" ± {found.deviation:.3f}")
 
 
 def gain(values: Sequence[float], baseline: Sequence[float]) -> str:
     """Mean and standard error of the differences of runs of the same seeds, ``+mean ± error``, to three places."""
-    differences = [value - base for value, base in zip(values, baseline, strict=True)]
-    mean = f"{statistics.fmean(differences):+.3f}"
-    if len(differences) < 2:
-        return mean
-    return f"{mean} ± {statistics.stdev(differences) / math.sqrt(len(differences)):.3f}"
+    found = Spread.of([value - base for value, base in zip(values, baseline, strict=True)])
+    return f"{found.mean:+.3f}" + ("" if found.error is None else f" ± {found.error:.3f}")

@@ -1,0 +1,1 @@
+"""The report on the runs of a folder: what it holds, as Markdown and as a page."""

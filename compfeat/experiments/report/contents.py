@@ -1,0 +1,132 @@
+"""What a report on the runs of a folder holds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compfeat.experiments.comparison import Comparison, other_measurements, paper_comparisons
+from compfeat.experiments.report.costs import RowCost, row_costs
+from compfeat.experiments.report.curves import LOGGED, Logged, RowCurves, row_curves
+from compfeat.experiments.report.errors import RowErrors, errors_by_evaluation
+from compfeat.experiments.runs import MeasuredRun, measured_runs
+from compfeat.experiments.tables import Table, paper_tables
+
+SAID_OTHERWISE = {"_target_", "train_videos", "valid_videos", "test_videos", "length", "width", "height"}
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a report says of the runs of a folder; rows come in the order of the paper's tables, then by name.
+
+    Attributes:
+        name: of the folder, which is that of the data set.
+        built_in: whether the videos are drawn by the project itself.
+        data: what the runs were trained and measured on, by what is said of it.
+        comparisons: the paper's tables for which something was run.
+        other: what was measured besides.
+        errors: by evaluation.
+        curves: by what was logged.
+        videos: by their name, the runs that drew on them: of each row one, a finished one where there is one.
+        costs: of rows of which runs finished.
+        runs: all of them.
+    """
+
+    name: str
+    built_in: bool
+    data: Mapping[str, str]
+    comparisons: Sequence[Comparison]
+    other: Comparison | None
+    errors: Mapping[str, Sequence[RowErrors]]
+    curves: Mapping[Logged, Sequence[RowCurves]]
+    videos: Mapping[str, Sequence[MeasuredRun]]
+    costs: Sequence[RowCost]
+    runs: Sequence[MeasuredRun]
+
+    @classmethod
+    def of(cls, folder: Path) -> "Contents":
+        """What there is to say of the runs in a folder.
+
+        Raises:
+            FileNotFoundError: there are none.
+            ValueError: two of them are of the same row and seed.
+        """
+        tables = paper_tables()
+        runs = _in_order(measured_runs(folder), tables)
+        if not runs:
+            raise FileNotFoundError(f"no ROW-SEED/run.json in {folder}: train rows first, python train.py sweep=table1")
+        _require_apart(runs)
+        logs = [(one, one.curves()) for one in runs]
+        return cls(
+            name=folder.resolve().name,
+            built_in=any(_data_config(one).get("generator") for one in runs),
+            data=_data(runs),
+            comparisons=paper_comparisons(tables, runs),
+            other=other_measurements(tables, runs),
+            errors=errors_by_evaluation(runs),
+            curves={logged: curves for logged in LOGGED if (curves := row_curves(logs, logged.name))},
+            videos=_videos(runs),
+            costs=row_costs(runs),
+            runs=runs,
+        )
+
+    @property
+    def unfinished(self) -> list[MeasuredRun]:
+        return [one for one in self.runs if one.run.status != "finished"]
+
+
+def _in_order(runs: Sequence[MeasuredRun], tables: Sequence[Table]) -> list[MeasuredRun]:
+    rows = list(dict.fromkeys(row.row for table in tables for row in table.rows))
+    return sorted(runs, key=lambda one: rows.index(one.run.name) if one.run.name in rows else len(rows))
+
+
+def _require_apart(runs: Sequence[MeasuredRun]) -> None:
+    seen: dict[tuple[str, int], Path] = {}
+    for one in runs:
+        other = seen.setdefault((one.run.name, one.run.seed), one.folder)
+        if other != one.folder:
+            raise ValueError(
+                f"{other} and {one.folder} are both {one.run.name} with seed {one.run.seed}: a report compares rows "
+                "over different seeds, so move one of them away"
+            )
+
+
+def _videos(runs: Sequence[MeasuredRun]) -> dict[str, list[MeasuredRun]]:
+    shown: dict[str, dict[str, MeasuredRun]] = {}
+    for one in sorted(runs, key=lambda one: one.run.status != "finished"):
+        for name in one.videos():
+            shown.setdefault(name, {}).setdefault(one.run.name, one)
+    return {name: sorted(of_video.values(), key=runs.index) for name, of_video in sorted(shown.items())}
+
+
+def _data(runs: Sequence[MeasuredRun]) -> dict[str, str]:
+    """Each thing that can be said of the data, once where it is the same for all runs."""
+    said: dict[str, dict[str, None]] = {}
+    for one in runs:
+        for what, told in _described(one).items():
+            said.setdefault(what, {})[told] = None
+    return {what: "; ".join(told) for what, told in said.items()}
+
+
+def _described(one: MeasuredRun) -> dict[str, str]:
+    config = _data_config(one)
+    split = config.get("test_split") or config.get("val_split")
+    told = {}
+    if (one.folder / "holdout.txt").is_file():
+        told["Measured on"] = f"videos held out from {config.get('train_split')}, named in the runs' holdout.txt"
+    elif split:
+        reserved = "for final numbers, nothing is chosen on it" if config.get("test_split") else "that of validation"
+        told["Measured on"] = f"split {split} ({reserved})"
+    if knobs := config.get("generator"):
+        measured_on, trained_on = knobs.get(f"{split}_videos"), knobs.get("train_videos")
+        told["Videos"] = f"{measured_on} of {knobs['length']} frames, {trained_on} to train on"
+        told["Setting"] = ", ".join(f"{knob} {value}" for knob, value in knobs.items() if knob not in SAID_OTHERWISE)
+    if size := config.get("size"):
+        told["Frames"] = f"within {size[0]} × {size[1]} pixels"
+    if one.run.data:
+        told["Annotations"] = ", ".join(f"{name} {digest[:8]}" for name, digest in one.run.data.items())
+    return told
+
+
+def _data_config(one: MeasuredRun) -> Mapping[str, Any]:
+    return one.run.config.get("data", {})
