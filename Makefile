@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo detector shapes table1 table2 table3 table4 table5 test test-all lint format clean distclean
+.PHONY: help setup demo detector shapes table1 table2 table3 table4 table5 reproduce dashboard test test-all lint format clean distclean
 
 help: ## print this help
 	@echo "CompFeat: video instance segmentation. Targets:"
@@ -27,29 +27,39 @@ demo: $(READY) ## train a small network on the built-in data set, measure it, wr
 	$(BIN)/python scripts/evaluate.py ckpt=outputs/demo/checkpoints/last.ckpt output=outputs/demo $(DEMO) data.val_split=test
 	$(BIN)/python scripts/predict.py ckpt=outputs/demo/checkpoints/last.ckpt output=outputs/demo/video score=0.5 video=$$(ls -d outputs/demo/data/*/test/JPEGImages/0033)
 
-DETECTOR := outputs/shapes/detector/checkpoints/last.ckpt
+detector: $(READY) ## the detector that networks on the built-in data set start from, 10 minutes; sweeps make it by themselves
+	$(BIN)/python train.py experiment=detector rerun=false
 
-$(DETECTOR): $(READY)
-	$(BIN)/python train.py recipe=detector data=shapes_easy data.generator.wavelength=8.0 trainer.max_epochs=20 hydra.run.dir=outputs/shapes/detector
+DATA ?= shapes
+SEEDS ?= 0,1,2
+KEYS := seed=$(SEEDS) $(if $(WEIGHTS),weights=$(WEIGHTS))
+ifneq ($(DATA),shapes)
+KEYS += data=$(DATA) $(if $(ROOT),data.root=$(ROOT)) $(if $(COCO),data.coco.root=$(COCO))
+endif
 
-detector: $(DETECTOR) ## the detector that comparisons and probes on the built-in data set start from, 10 minutes
+shapes: $(READY) ## CompFeat against its baseline on hard videos of the built-in data set, four ways to measure it
+	$(BIN)/python train.py sweep=shapes seed=$(SEEDS) $(ARGS)
 
-shapes: $(DETECTOR) ## CompFeat against its baseline on hard videos of the built-in data set, three seeds each
-	$(BIN)/python train.py sweep=shapes
-	for run in outputs/shapes/*-[0-9]; do \
-	  for how in "scores soft" "cues soft" "scores hard" "paper_cues hard"; do set -- $$how; \
-	    $(BIN)/python scripts/evaluate.py ckpt=$$run/checkpoints/last.ckpt data=shapes_hard data.val_split=test tracker=$$1 labels=$$2 output=$$run/$$1-$$2 || exit; \
-	  done; \
-	done
-	$(BIN)/python scripts/report.py runs=outputs/shapes
+TABLES := table1 table2 table3 table4 table5
 
-table1: ## the paper's Table 1: make table1 ARGS="data.root=PATH data.coco.root=PATH weights=coco"
-table2: ## Table 2, attention: the keys of table1 and data=ytvis_coco
+table1: ## the paper's Table 1, images beside videos; DATA=ytvis_coco ROOT=PATH COCO=PATH WEIGHTS=coco, else built-in data
+table2: ## Table 2, attention
 table3: ## Table 3, correlation-based tracking
-table4: ## Table 4, how support frames are chosen in training
+table4: ## Table 4, how support frames are chosen, and how many
 table5: ## Table 5, with post-processing
-table1 table2 table3 table4 table5: $(READY)
-	$(BIN)/python train.py sweep=$@ $(ARGS)
+$(TABLES): $(READY)
+	$(BIN)/python train.py sweep=$@ $(KEYS) $(ARGS)
+
+reproduce: ## all tables; a row that stands in several is trained once
+	$(MAKE) --keep-going $(TABLES)
+
+ENTITY ?= $(error ENTITY= your user or team on Weights & Biases)
+PROJECT ?= compfeat
+FOLDER ?= outputs/shapes_ablation
+
+dashboard: $(READY) ## compare runs on Weights & Biases: make dashboard FOLDER=outputs/shapes_ablation ENTITY=NAME PROJECT=NAME
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dashboard]' -c constraints.txt
+	$(BIN)/python scripts/dashboard.py runs=$(FOLDER) entity=$(ENTITY) project=$(PROJECT)
 
 test: $(READY) ## run the test suite, a process a core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
