@@ -34,8 +34,9 @@ FITTING = {  # what looks wrong, but is another way to set a key, or is found wh
     ("trainer.devices", "[1, 1]"),
     ("trainer.devices", "[-1, -1]"),
     ("model.categories", "[{'a': 1}]"),
+    ("logger.wandb.tags", "['shapes', 'x']"),
 }
-ANY_LENGTH = {"metrics", "support_frames", "module.scheduler.milestones"}
+ANY_LENGTH = {"support_frames", "module.scheduler.milestones"}
 
 
 def read(case):

@@ -1,3 +1,5 @@
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -5,11 +7,13 @@ import torch
 from generated import HEIGHT, WIDTH, box_mask, write_data_set
 
 from compfeat.data.annotations.reader import VISAnnotations
+from compfeat.data.clips.coco import COCOPseudoClips
 from compfeat.data.clips.sampler import ClipSampler, uniform_frames
-from compfeat.data.clips.transforms import ClipFlip, fit, frame_target, resize_image
+from compfeat.data.clips.transforms import AffineMotion, ClipFlip, fit, frame_target, resize_image
 from compfeat.data.clips.ytvis import YTVISClips
 from compfeat.data.datamodule import EpochSampler, VISDataModule
 from compfeat.data.errors import AnnotationError
+from compfeat.data.shapes import ShapesGenerator
 
 
 @pytest.mark.parametrize("mode", ["random", "uniform"])
@@ -173,3 +177,30 @@ def test_only_videos_keeps_the_first_of_clips_videos_and_ground_truth(tmp_path):
     assert len(data.train_dataloader().dataset) == 2
     first = next(iter(data.val_dataloader()))
     assert len(first.frames) == 4 and first.frames[2].shape == (HEIGHT, WIDTH, 3) and first.frames[2][0, 0, 0] == 80
+
+
+def test_stills_and_final_videos_of_the_built_in_data_set_are_splits_of_their_own(tmp_path):
+    knobs = dict(train_videos=3, valid_videos=2, test_videos=4, length=3, width=64, height=48)
+    motion = AffineMotion(rotate=5.0, translate=0.1, shear=5.0)
+    coco = partial(COCOPseudoClips, split="stills", motion=motion)
+
+    def module(**arguments):
+        generator = ShapesGenerator(**knobs, stills=5)
+        data = VISDataModule(str(tmp_path), generator=generator, size=(64, 48), test_split="test", **arguments)
+        data.prepare_data()
+        return data
+
+    videos, mixed = module(), module(coco=coco, coco_share=0.5)
+    for data in (videos, mixed):
+        data.setup()
+    assert len(videos.train_clips()) == 3 and len(mixed.train_clips()) == 6
+    clip = mixed.train_clips()[0, 5]
+    assert clip.name.endswith("/00000.jpg") and len(clip.target["labels"]) > 0
+    assert clip.target["labels"].max() <= len(mixed.categories)
+    final = module()
+    final.use_test_split()
+    final.prepare_data()
+    final.setup("validate")
+    assert (len(videos.val_videos), len(final.val_videos)) == (2, 4)
+    assert videos.fingerprint["train"] == final.fingerprint["train"] != videos.fingerprint["valid"]
+    assert set(final.fingerprint) == {"train", "test"}

@@ -1,36 +1,24 @@
-"""Comparison of runs over seeds."""
-
-import json
+"""Mean and spread over seeds."""
 
 import pytest
-from omegaconf import OmegaConf
 
-from compfeat.commands.report import report
-from compfeat.experiments.spread import collect, spread
+from compfeat.experiments.spread import Spread, gain, spread
 
 
-def write(folder, name, **metrics):
-    path = folder / name / "metrics.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(metrics))
-
-
-def test_runs_are_grouped_over_seeds(tmp_path, capsys):
-    write(tmp_path, "frame-dual-0/cues", AP=0.2)
-    write(tmp_path, "frame-dual-1/cues", AP=0.4)
-    write(tmp_path, "frame-dual-0/scores", AP=0.1)
-    assert collect(tmp_path) == {
-        ("frame-dual", "cues"): [{"AP": 0.2}, {"AP": 0.4}],
-        ("frame-dual", "scores"): [{"AP": 0.1}],
-    }
-    report(OmegaConf.create({"runs": str(tmp_path), "metrics": ["AP"]}))
-    assert "0.300 ± 0.141" in capsys.readouterr().out
+def test_mean_deviation_and_standard_error():
+    found = Spread.of([1.0, 2.0, 6.0])
+    assert (found.mean, found.n) == (3.0, 3)
+    assert found.deviation == pytest.approx(7**0.5) and found.error == pytest.approx((7 / 3) ** 0.5)
+    assert spread([0.2, 0.4]) == "0.300 ± 0.141"
+    assert gain([0.5, 0.9], [0.2, 0.4]) == "+0.400 ± 0.100"
 
 
 def test_one_seed_has_no_spread():
-    assert spread([0.25]) == "0.250"
+    found = Spread.of([0.25])
+    assert found.deviation is None and found.error is None and not found.clear
+    assert spread([0.25]) == "0.250" and gain([0.25], [0.5]) == "-0.250"
 
 
-def test_nothing_evaluated_is_said(tmp_path):
-    with pytest.raises(FileNotFoundError, match="metrics.json"):
-        report(OmegaConf.create({"runs": str(tmp_path), "metrics": ["AP"]}))
+@pytest.mark.parametrize(("values", "clear"), [([1.0, 1.4], True), ([-1.0, -1.4], True), ([0.5, 1.5], False)])
+def test_clear_is_what_is_more_than_three_standard_errors_from_zero(values, clear):
+    assert Spread.of(values).clear == clear

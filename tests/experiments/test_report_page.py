@@ -1,0 +1,138 @@
+"""The page of the report in a browser, from disk."""
+
+import shutil
+
+import pytest
+from made_up_runs import write_run
+from omegaconf import OmegaConf
+from playwright.sync_api import sync_playwright
+
+from compfeat.commands.report import report
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+APS = {"baseline": 0.50, "frame_temporal": 0.53, "frame_dual": 0.56, "object_spatial": 0.51}
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "shapes_ablation"
+    for row, ap in APS.items():
+        for seed in range(2):
+            measured = {"scores": {"AP": ap + seed / 100, "AP50": 0.7, "AP75": 0.6}}
+            curves = {"train/loss": [3.0, 2.0, 1.0]}
+            write_run(folder, row, seed, measured, curves, ["video=1", "video=2"], {"scores": {"mask": 0.1}})
+    write_run(folder, "object_dual", 0, status="failed", error="a long word: " + "x" * 200)
+    report(OmegaConf.create({"runs": str(folder), "output": None}))
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, "--disable-sync"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser, path):
+    """Opens the page; at the end nothing may have gone wrong, and nothing have been asked of a network."""
+    faults, asked, contexts = [], [], []
+
+    def open_page(**settings):
+        contexts.append(browser.new_context(**settings))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("requestfailed", lambda request: faults.append(request.url))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 420])
+def test_it_fits_the_window(opened, width, scheme):
+    page = opened(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    red = int(page.evaluate("getComputedStyle(document.body).backgroundColor").split("(")[1].split(",")[0])
+    assert (red < 60) == (scheme == "dark")
+    assert page.locator("#table2 svg").count() == 3 and page.locator("#table2 rect.ours").count() == 9
+    assert page.locator("#curves polyline.mean").count() == 4
+
+
+def test_it_is_printed_light(opened):
+    page = opened(color_scheme="dark")
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.querySelector('h1')).color") == "rgb(28, 29, 31)"
+    assert not page.locator(".play").first.is_visible()
+    assert page.pdf().startswith(b"%PDF")
+
+
+def test_tables_are_sorted_by_mouse_and_keyboard(opened):
+    page = opened()
+
+    def rows():
+        return page.locator("#table2 tbody code").all_inner_texts()
+
+    first = rows()
+    header = page.locator("#table2 th.ours").first
+    header.locator("button").click()
+    assert header.get_attribute("aria-sort") == "descending"
+    assert rows()[:4] == ["frame_dual", "frame_temporal", "object_spatial", "baseline"]
+    header.locator("button").focus()
+    page.keyboard.press("Enter")
+    assert header.get_attribute("aria-sort") == "ascending"
+    assert rows()[:4] == ["baseline", "object_spatial", "frame_temporal", "frame_dual"]  # what is missing stays below
+    page.locator("#table2 th[data-column='0'] button").click()
+    assert header.get_attribute("aria-sort") is None
+    names = page.locator("#table2 tbody th").all_inner_texts()
+    assert names == sorted(names, key=str.lower) and sorted(rows()) == sorted(first)
+
+
+def test_copies_of_a_video_play_and_pause_together(opened):
+    page = opened()
+    group = page.locator(".video").first
+    button = group.locator("button")
+    group.scroll_into_view_if_needed()
+    playing = "([...document.querySelector('.video').querySelectorAll('video')]).every(copy => copy.currentTime > 0.3)"
+    page.wait_for_function(playing)
+    assert group.locator("video").count() == len(APS)
+    button.click()
+    assert button.inner_text() == "Play"
+    times = group.locator("video").evaluate_all("copies => copies.map(copy => [copy.paused, copy.currentTime])")
+    assert all(paused for paused, _ in times)
+    page.wait_for_timeout(300)
+    assert times == group.locator("video").evaluate_all("copies => copies.map(copy => [copy.paused, copy.currentTime])")
+    assert max(time for _, time in times) - min(time for _, time in times) < 0.5
+    button.focus()
+    page.keyboard.press("Enter")
+    assert button.inner_text() == "Pause"
+    page.wait_for_function("([...document.querySelectorAll('.video video')]).slice(0, 4).every(copy => !copy.paused)")
+
+
+def test_nothing_moves_for_those_who_want_it_so(opened):
+    page = opened(reduced_motion="reduce")
+    page.locator(".video").first.scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    assert page.locator(".video button").first.inner_text() == "Play"
+    assert page.locator(".video video").evaluate_all("copies => copies.every(copy => copy.paused)")
+
+
+def test_everything_has_a_name_to_be_read_aloud(opened):
+    page = opened()
+    for kind in ("svg", "video", ".scroll", ".play"):
+        elements = page.locator(kind)
+        assert elements.count() > 0
+        assert all(elements.evaluate_all("found => found.map(one => one.getAttribute('aria-label'))"))
+    targets = page.locator("a").evaluate_all("links => links.map(link => link.getAttribute('href').slice(1))")
+    assert [target for target in targets if page.locator(f"[id='{target}']").count() != 1] == []

@@ -1,0 +1,38 @@
+"""That the paper's tables are the paper's, and that each row and evaluation of them is one of ours."""
+
+import re
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from compfeat.commands.launch import CONF
+from compfeat.experiments.tables import paper_tables
+
+PAPER = CONF.parents[1] / "shared" / "paper.txt"
+TABLES = paper_tables()
+
+
+def cells(line):
+    return tuple(map(float, re.findall(r"(?<![\d.])\d+\.\d(?![\d.])", line)))
+
+
+@pytest.mark.skipif(not PAPER.is_file(), reason="the paper's text is not at hand")
+def test_every_row_is_a_line_of_the_paper():
+    printed = {cells(line) for line in PAPER.read_text().splitlines()}
+    assert [row for table in TABLES for row in table.rows if row.paper not in printed] == []
+
+
+@pytest.mark.skipif(not PAPER.is_file(), reason="the paper's text is not at hand")
+def test_every_line_of_the_papers_tables_is_a_row():
+    ours = {row.paper for table in TABLES for row in table.rows}
+    lines = [line for line in PAPER.read_text().splitlines() if "\t" in line and len(cells(line)) > 2]
+    assert len(lines) == 25 and [line for line in lines if cells(line) not in ours] == []
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.key)
+def test_a_sweep_trains_and_measures_what_its_table_shows(table):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [f"sweep={table.key}"], return_hydra_config=True)
+    assert cfg.hydra.sweeper.params.experiment.split(",") == [row.row for row in table.rows if row.row]
+    assert list(cfg.evaluations) == list(dict.fromkeys(column.evaluation for column in table.columns))
+    assert all(len(row.paper) == len(table.columns) for row in table.rows)
