@@ -41,11 +41,11 @@ def evaluate(cfg: EvaluateConfig) -> None:
         ValueError: neither or both are given, or the checkpoint is of other classes than the data.
         ResultsError: the results do not fit the ground truth.
     """
+    if (cfg.ckpt is None) == (cfg.results is None):
+        raise ValueError("what is to be measured must be given: add ckpt=PATH or results=PATH")
     output = Path(cfg.output)
     data: VISDataModule = instantiate(cfg.data)
     data.prepare_data()
-    if (cfg.ckpt is None) == (cfg.results is None):
-        raise ValueError("what is to be measured must be given: add ckpt=PATH or results=PATH")
     if cfg.results is not None:
         _tell(score(_truth(data), json.loads(Path(cfg.results).read_bytes()), output), output)
         return
