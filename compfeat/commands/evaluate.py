@@ -44,12 +44,13 @@ def evaluate(cfg: EvaluateConfig) -> None:
     if (cfg.ckpt is None) == (cfg.results is None):
         raise ValueError("what is to be measured must be given: add ckpt=PATH or results=PATH")
     output = Path(cfg.output)
-    data: VISDataModule = instantiate(cfg.data)
-    data.prepare_data()
     if cfg.results is not None:
-        _tell(score(_truth(data), json.loads(Path(cfg.results).read_bytes()), output), output)
+        results = json.loads(Path(cfg.results).read_bytes())
+        _tell(score(_truth(instantiate(cfg.data)), results, output), output)
         return
     predictor = load_predictor(cfg)
+    data: VISDataModule = instantiate(cfg.data)
+    data.prepare_data()
     data.setup("validate")
     if predictor.categories != data.categories:
         raise ValueError(
@@ -67,6 +68,7 @@ def evaluate(cfg: EvaluateConfig) -> None:
 
 def _truth(data: VISDataModule) -> dict:
     """The annotations of the validation split, whether or not its frames are on disk."""
+    data.prepare_data()
     path = find_annotations(data.folder, data.val_split or data.train_split)
     truth = json.loads(path.read_bytes())
     if not truth.get("annotations"):
