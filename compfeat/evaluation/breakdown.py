@@ -1,14 +1,13 @@
 """Why a tube AP is what it is: what it would gain if one kind of error, and nothing else, were repaired."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal, get_args
 
 from compfeat.evaluation.tube_ap import Results, Truth, TubeEvaluation, ap_by_length, loaded
-from compfeat.evaluation.tube_errors import FoundTube, TrueTube, TubeErrors
-from compfeat.evaluation.tubes import Masks, compressed
+from compfeat.evaluation.tube_errors import TrueTube, TubeErrors
+from compfeat.evaluation.tubes import FoundTube, found_tubes, with_masks
 
 Kind = Literal["class", "identity", "mask", "duplicate", "background", "missed"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -63,7 +62,7 @@ def breakdown(ground_truth: Truth, results: Results) -> Breakdown:
         ResultsError: the results do not fit the ground truth.
     """
     truth, entries = loaded(ground_truth, results)
-    found = _found_tubes(truth, entries)
+    found = found_tubes(truth, entries)
     errors = {video: TubeErrors(found[video], true) for video, true in _true_tubes(truth).items()}
     sure = median([score for video in errors.values() for score in video.owner_scores] or [1.0])
     repairs: dict[Kind, Callable[[TubeErrors], list[FoundTube]]] = {
@@ -106,28 +105,7 @@ def _ap_by_groups(truth: Mapping[str, Any], tubes: Tubes) -> dict[str, dict[str,
 
 def _true_tubes(truth: Mapping[str, Any]) -> dict[int, list[TrueTube]]:
     tubes: dict[int, list[TrueTube]] = {video["id"]: [] for video in truth["videos"]}
-    for entry, masks in _with_masks(truth["annotations"], truth):
+    for entry, masks in with_masks(truth["annotations"], truth):
         if not entry.get("iscrowd"):
             tubes[entry["video_id"]].append(TrueTube(entry["category_id"], masks))
     return tubes
-
-
-def _found_tubes(truth: Mapping[str, Any], results: Sequence[dict]) -> dict[int, list[FoundTube]]:
-    tubes: dict[int, list[FoundTube]] = {video["id"]: [] for video in truth["videos"]}
-    same_masks: dict[tuple, list[FoundTube]] = defaultdict(list)
-    for entry, masks in _with_masks(results, truth):
-        same = same_masks[entry["video_id"], *(mask and mask["counts"] for mask in masks)]
-        # Listed twice under one class it is two tubes: it was found twice.
-        tube = next((tube for tube in same if entry["category_id"] not in tube.scores), None)
-        if tube is None:
-            tube = FoundTube({}, masks)
-            same.append(tube)
-            tubes[entry["video_id"]].append(tube)
-        tube.scores[entry["category_id"]] = entry["score"]
-    return tubes
-
-
-def _with_masks(entries: Sequence[dict], truth: Mapping[str, Any]) -> Iterator[tuple[dict, Masks]]:
-    sizes = {video["id"]: (video["height"], video["width"]) for video in truth["videos"]}
-    for entry in entries:
-        yield entry, [compressed(mask, *sizes[entry["video_id"]]) for mask in entry["segmentations"]]

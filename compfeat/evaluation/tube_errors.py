@@ -10,22 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from compfeat.evaluation.tubes import Masks, overlaps
+from compfeat.evaluation.tubes import FoundTube, Masks, overlaps
 
 BACKGROUND = 0.1  # IoU up to which a mask shows no object, as in TIDE; share of its area up to which a tube is of none
 FOUND = 0.5  # IoU from which a tube counts as its object: the lowest threshold of AP
-
-
-class FoundTube(NamedTuple):
-    """What was found as one object, with its score for each class it is listed under, by category id."""
-
-    scores: dict[int, float]
-    masks: Masks
-
-    @property
-    def score(self) -> float:
-        """That of the likeliest class."""
-        return max(self.scores.values())
 
 
 class TrueTube(NamedTuple):

@@ -1,12 +1,48 @@
 """Tubes as results.json and annotations hold them: their masks in one form, and what they share."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools import mask as rle
 
 Masks = Sequence[dict | None]  # of a tube: for each frame compressed RLE, None where there is nothing
+
+
+class FoundTube(NamedTuple):
+    """What was found as one object, with its score for each class it is listed under, by category id."""
+
+    scores: dict[int, float]
+    masks: Masks
+
+    @property
+    def score(self) -> float:
+        """That of the likeliest class."""
+        return max(self.scores.values())
+
+
+def found_tubes(truth: Mapping[str, Any], results: Sequence[dict]) -> dict[int, list[FoundTube]]:
+    """The tubes of each video; entries with equal masks are one tube under several classes."""
+    tubes: dict[int, list[FoundTube]] = {video["id"]: [] for video in truth["videos"]}
+    same_masks: dict[tuple, list[FoundTube]] = defaultdict(list)
+    for entry, masks in with_masks(results, truth):
+        same = same_masks[entry["video_id"], *(mask and mask["counts"] for mask in masks)]
+        # Listed twice under one class it is two tubes: it was found twice.
+        tube = next((tube for tube in same if entry["category_id"] not in tube.scores), None)
+        if tube is None:
+            tube = FoundTube({}, masks)
+            same.append(tube)
+            tubes[entry["video_id"]].append(tube)
+        tube.scores[entry["category_id"]] = entry["score"]
+    return tubes
+
+
+def with_masks(entries: Sequence[dict], truth: Mapping[str, Any]) -> Iterator[tuple[dict, Masks]]:
+    """Entries of results or annotations, each with its masks in compressed form."""
+    sizes = {video["id"]: (video["height"], video["width"]) for video in truth["videos"]}
+    for entry in entries:
+        yield entry, [compressed(mask, *sizes[entry["video_id"]]) for mask in entry["segmentations"]]
 
 
 def compressed(segmentation: Any, height: int, width: int) -> dict | None:

@@ -7,7 +7,8 @@ from generated import HEIGHT, WIDTH, box_mask, compressed, uncompressed
 from compfeat.evaluation.breakdown import KINDS, breakdown
 from compfeat.evaluation.results import ResultsError
 from compfeat.evaluation.tube_ap import evaluate
-from compfeat.evaluation.tube_errors import FoundTube, TrueTube, TubeErrors
+from compfeat.evaluation.tube_errors import TrueTube, TubeErrors
+from compfeat.evaluation.tubes import FoundTube
 
 FRAMES = 12
 CAT, DOG = 7, 9
