@@ -21,6 +21,11 @@ class FoundTube(NamedTuple):
         """That of the likeliest class."""
         return max(self.scores.values())
 
+    @property
+    def category(self) -> int:
+        """The likeliest class."""
+        return max(self.scores, key=self.scores.__getitem__)
+
 
 def found_tubes(truth: Mapping[str, Any], results: Sequence[dict]) -> dict[int, list[FoundTube]]:
     """The tubes of each video; entries with equal masks are one tube under several classes."""
