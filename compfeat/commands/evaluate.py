@@ -1,7 +1,7 @@
 """Measures a checkpoint, or the results of any other system."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from compfeat.commands.loading import load_predictor
 from compfeat.data.annotations.layout import find_annotations
 from compfeat.data.datamodule import VISDataModule
 from compfeat.evaluation.breakdown import KINDS
-from compfeat.evaluation.tube_ap import METRICS
+from compfeat.evaluation.tube_ap import METRICS, Results, Truth
 from compfeat.experiments.dashboard import Dashboard
 from compfeat.experiments.measurement import Measurement, measure, score
 from compfeat.experiments.record import Run
@@ -25,6 +25,7 @@ class EvaluateConfig(Protocol):
 
     ckpt: str | None
     results: str | None
+    tracking: bool
     device: str
     output: str
     seed: Seed
@@ -38,15 +39,20 @@ def evaluate(cfg: EvaluateConfig) -> None:
     """Prints how good a checkpoint, or a results.json, is as ``conf/evaluate.yaml`` describes, and writes it.
 
     Raises:
-        ValueError: neither or both are given, or the checkpoint is of other classes than the data.
+        ValueError: neither or both are given, the checkpoint is of other classes than the data, or the package that
+            computes what ``tracking`` asks for is not installed.
         ResultsError: the results do not fit the ground truth.
     """
     if (cfg.ckpt is None) == (cfg.results is None):
         raise ValueError("what is to be measured must be given: add ckpt=PATH or results=PATH")
+    tracking_metrics = _tracking_metrics() if cfg.tracking else None  # what is missing is told first
     output = Path(cfg.output)
     if cfg.results is not None:
         results = json.loads(Path(cfg.results).read_bytes())
-        _tell(score(_truth(instantiate(cfg.data)), results, output), output)
+        truth = _truth(instantiate(cfg.data))
+        _tell(score(truth, results, output), output)
+        if tracking_metrics:
+            _tell_tracking(tracking_metrics(truth, results), output)
         return
     predictor = load_predictor(cfg)
     data: VISDataModule = instantiate(cfg.data)
@@ -63,6 +69,8 @@ def evaluate(cfg: EvaluateConfig) -> None:
         return
     _tell_dashboard(cfg, data, measured)
     _tell(measured, output)
+    if tracking_metrics and (ground_truth := data.ground_truth):
+        _tell_tracking(tracking_metrics(ground_truth, output / "results.json"), output)
     console.print(f"results: {output / 'results.json'} and results.zip", soft_wrap=True)
 
 
@@ -84,6 +92,20 @@ def _tell(measured: Measurement, output: Path) -> None:
     print_table("AP by class", scores.per_class)
     print_table("AP to be gained if one kind of error were repaired", {kind: errors.overall[kind] for kind in KINDS})
     console.print(f"by class, size and length: {output / 'breakdown.json'}", soft_wrap=True)
+
+
+def _tracking_metrics() -> Callable[[Truth, Results], dict[str, float]]:
+    try:
+        from compfeat.evaluation.tracking import tracking_metrics
+    except ImportError as error:
+        raise ValueError("HOTA, IDF1 and track mAP need a package more: pip install -e '.[metrics]'") from error
+    return tracking_metrics
+
+
+def _tell_tracking(metrics: Mapping[str, float], output: Path) -> None:
+    """Prints metrics of tracking, and writes them to tracking.json in ``output``."""
+    (output / "tracking.json").write_text(json.dumps(metrics))
+    print_table("tracking, mean over classes", metrics)
 
 
 def _tell_dashboard(cfg: EvaluateConfig, data: VISDataModule, measured: Measurement) -> None:
