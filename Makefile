@@ -17,6 +17,8 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV); torch is large, so this takes a few minutes ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@# without what it asks for and nobody here needs: an OpenCV that wants libGL, in the place of the headless one
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps trackeval tabulate -c constraints.txt
 	@touch $@
 
 DEMO := data=shapes_easy data.root=outputs/demo/data
