@@ -89,19 +89,23 @@ class Dashboard(Logger):
     @rank_zero_only
     def log_videos(self, videos: Mapping[str, Path], step: int) -> None:
         """Puts mp4 files on the page, by name."""
-        media = {name: wandb.Video(str(path), format="mp4") for name, path in videos.items()}
-        self._tell(lambda page: page.log({**media, STEP: step}))
+
+        def tell(page: wandb.Run) -> None:
+            media = {name: wandb.Video(str(path), format="mp4") for name, path in videos.items()}
+            page.log({**media, STEP: step})
+
+        self._tell(tell)
 
     @rank_zero_only
     def log_evaluation(self, name: str, scores: TubeEvaluation, errors: Breakdown) -> None:
         """Puts what one evaluation of the trained network has measured on the page."""
-        classes = wandb.Table(
-            ["class", "AP", *KINDS],
-            [[c, ap, *(errors.per_class[c][kind] for kind in KINDS)] for c, ap in scores.per_class.items()],
-        )
-        kinds = wandb.Table(["error", "AP to be gained"], [[kind, errors.overall[kind]] for kind in KINDS])
 
         def tell(page: wandb.Run) -> None:
+            classes = wandb.Table(
+                ["class", "AP", *KINDS],
+                [[c, ap, *(errors.per_class[c][kind] for kind in KINDS)] for c, ap in scores.per_class.items()],
+            )
+            kinds = wandb.Table(["error", "AP to be gained"], [[kind, errors.overall[kind]] for kind in KINDS])
             page.log({f"{name}/classes": classes, f"{name}/errors": kinds})
             page.summary.update({f"{name}/{metric}": value for metric, value in scores.metrics.items()})
             page.summary.update({f"{name}/class/{c}": ap for c, ap in scores.per_class.items()})
