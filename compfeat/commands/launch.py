@@ -11,7 +11,6 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from traceback import print_exception
 from typing import Any, NoReturn, get_type_hints
 
@@ -91,16 +90,17 @@ def launch(task: Callable[[Any], Any], config_name: str) -> None:
     os.environ[FULL_ERROR] = "1"  # Hydra must raise its errors, not print them
     if "WANDB_API_KEY" not in os.environ:
         os.environ.setdefault("WANDB_MODE", "offline")  # never a prompt
-    with TemporaryDirectory() as folder:
-        os.environ[FAILED] = str(Path(folder) / "failed")
-        try:
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(_Job(task, traceback))()
-            sys.stdout.flush()
-        except BrokenPipeError:  # whoever read what was printed has read enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except Exception as error:
-            _leave(error, traceback)
-        _tell_failed(Path(os.environ[FAILED]))
+    failed = Path.cwd() / f".failed-{os.getpid()}"  # a folder that the machines of a cluster share, as they do outputs
+    failed.unlink(missing_ok=True)  # of a process of the same number that was killed
+    os.environ[FAILED] = str(failed)
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(_Job(task, traceback))()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read what was printed has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        _leave(error, traceback)
+    _tell_failed(failed)
 
 
 class _Job:
@@ -124,10 +124,16 @@ class _Job:
         except Exception as error:
             if HydraConfig.get().mode != RunMode.MULTIRUN:
                 _leave(error, self.traceback)  # before Hydra adds lines of its own
-            name = " ".join(HydraConfig.get().overrides.task)
+            name = _job_name(HydraConfig.get())
             _tell(error, self.traceback, f"{name}: ")
             with open(os.environ[FAILED], "a") as file:
                 file.write(json.dumps([name, one_line(error), _is_users(error)]) + "\n")
+
+
+def _job_name(hydra_config: Any) -> str:
+    """The name of a job's folder in its sweep, or what was given to the job where its folder has but a number."""
+    name: str = hydra_config.sweep.subdir
+    return " ".join(hydra_config.overrides.task) if name == str(hydra_config.job.num) else name
 
 
 def _quieten() -> None:
@@ -140,8 +146,9 @@ def _quieten() -> None:
 
 def _tell_failed(path: Path) -> None:
     """Names the jobs of a multirun that failed, and leaves with 2, or with 1 if one did by a fault of the program."""
-    failed = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    if failed:
+    if path.is_file():
+        failed = [json.loads(line) for line in path.read_text().splitlines()]
+        path.unlink()
         print(f"{len(failed)} {'job' if len(failed) == 1 else 'jobs'} failed:", file=sys.stderr)
         for name, fault, _ in failed:
             print(f"  {name}: {fault}", file=sys.stderr)

@@ -85,7 +85,7 @@ def test_a_bad_row_stops_no_other_and_all_of_them_have_pages_of_their_own(cache,
     in_the_way.parent.mkdir(parents=True)
     in_the_way.touch()
     done = command("train.py", *arguments, cache=cache, code=2)
-    assert "1 job failed:" in done.stderr
+    assert "1 job failed:\n  correlation-0: " in done.stderr
     found = runs(tmp_path)
     assert {name: run.status for name, run in found.items()} == {"correlation-0": "failed", "baseline-0": "finished"}
     assert "checkpoints" in found["correlation-0"].error
