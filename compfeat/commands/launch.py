@@ -16,6 +16,8 @@ from typing import Any, NoReturn, get_type_hints
 
 import hydra
 import torch
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
@@ -99,8 +101,22 @@ def launch(task: Callable[[Any], Any], config_name: str) -> None:
     except BrokenPipeError:  # whoever read what was printed has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        _leave(error, traceback)
+        _leave(_not_hidden(error, config_name), traceback)
     _tell_failed(failed)
+
+
+def _not_hidden(error: Exception, config_name: str) -> Exception:
+    """What is wrong with a sweep that Hydra could not compose, and so took for one run with ambiguous values."""
+    if isinstance(error, HydraException) and str(error).startswith("Ambiguous value"):
+        overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+        try:
+            with initialize_config_dir(str(CONF), version_base="1.3"):
+                GlobalHydra.instance().hydra.compose_config(  # type: ignore[union-attr]
+                    config_name, overrides, RunMode.MULTIRUN, validate_sweep_overrides=False
+                )
+        except HydraException as hidden:
+            return hidden
+    return error
 
 
 class _Job:

@@ -145,6 +145,7 @@ def test_help_shows_how_to_call(script, cache):
     ("script", "arguments", "said"),
     [
         ("train.py", ["trainer.max_epoch=3"], "max_epoch"),
+        ("train.py", ["sweep=table3", "seed=0,1", "trainer.max_epoch=3"], "max_epoch"),
         ("train.py", ["trainer.max_epochs=x"], 'trainer.max_epochs="x": should be a valid integer'),
         ("train.py", ["model.detector.support_pooling=[1,2]"], "should be a list of 4 values"),
         ("train.py", ["trainer=gpu"], "trainer: No supported gpu backend found"),
