@@ -33,9 +33,9 @@ class Frames:
     image_sizes: Sizes
     maps: Features
 
-    def split(self) -> list["Frames"]:
-        """Each frame by itself."""
-        parts = [slice(i, i + 1) for i in range(len(self.images))]
+    def split(self, size: int = 1) -> list["Frames"]:
+        """The frames in parts of ``size``, each by itself as it is."""
+        parts = [slice(i, i + size) for i in range(0, len(self.images), size)]
         return [Frames(self.images[p], self.image_sizes[p], {k: x[p] for k, x in self.maps.items()}) for p in parts]
 
     @classmethod
@@ -148,8 +148,9 @@ class CompFeat(nn.Module):
             be matched rightly (NaN if there are none). The last three only with a track head.
         """
         targets, references = batch.targets, batch.reference_targets
-        current, memory = self.encode(batch)
-        current = self.aggregate(current, memory)
+        seen, support = self.extract_clips(batch)
+        memory = self.remember(support)
+        current = self.aggregate(seen[0], memory)
 
         proposals, rpn_losses = self.rpn(ImageList(current.images, current.image_sizes), current.maps, targets)
         objects, roi_losses = self.roi_heads.losses(
@@ -157,7 +158,7 @@ class CompFeat(nn.Module):
         )
         if self.track_head is None:
             return {**rpn_losses, **roi_losses}
-        reference = self.aggregate(self.extract(batch.reference, batch.image_sizes), memory)
+        reference = self.aggregate(seen[1], memory)
         remembered = self.roi_heads.object_features(
             reference.maps, [r["boxes"] for r in references], reference.image_sizes, memory.objects
         )
@@ -166,20 +167,21 @@ class CompFeat(nn.Module):
         )
         return {**rpn_losses, **roi_losses, **track_losses}
 
-    def encode(self, batch: ClipBatch) -> tuple[Frames, Memory]:
-        """The current frames of B clips, and what is kept of their support frames."""
-        current = self.extract(batch.current, batch.image_sizes)
-        if not self.uses_support:
-            return current, Memory()
-        with torch.set_grad_enabled(self.support_gradients and torch.is_grad_enabled()):
-            support = self.extract_support(batch)
-        return current, self.remember(support)
+    def extract_clips(self, batch: ClipBatch) -> tuple[list[Frames], Features]:
+        """What the backbone makes of B clips, in one pass over all frames that it is trained by.
 
-    def extract_support(self, batch: ClipBatch) -> Features:
-        """The maps ``[B, T, C, H, W]`` by level of the support frames of B clips."""
-        clips, count = batch.support.shape[:2]
-        support = self.extract(batch.support.flatten(0, 1), [s for s in batch.image_sizes for _ in range(count)])
-        return {level: x.unflatten(0, (clips, count)) for level, x in support.maps.items()}
+        Returns:
+            the B current frames and, where there is a track head, the B reference frames; and the support maps
+            ``[B, T, C, H, W]`` by level, none where no attention looks at them.
+        """
+        trained = [batch.current] if self.track_head is None else [batch.current, batch.reference]
+        support = batch.support.unbind(1) if self.uses_support else ()
+        if self.support_gradients:
+            frames = self.extract_each([*trained, *support], batch.image_sizes)
+            return frames[: len(trained)], support_maps(frames[len(trained) :])
+        with torch.no_grad():
+            lent = support_maps(self.extract_each(support, batch.image_sizes))
+        return self.extract_each(trained, batch.image_sizes), lent
 
     @property
     def uses_support(self) -> bool:
@@ -196,6 +198,12 @@ class CompFeat(nn.Module):
         """
         images = self.normalize(images, image_sizes)
         return Frames(images, image_sizes, self.backbone(images))
+
+    def extract_each(self, images: Sequence[Tensor], image_sizes: Sizes) -> list[Frames]:
+        """The backbone, in one pass, on several frames of B clips: ``images`` holds ``[B, 3, H, W]`` for each of them."""
+        if not images:
+            return []
+        return self.extract(torch.cat(list(images)), image_sizes * len(images)).split(len(image_sizes))
 
     def remember(self, support: Features) -> Memory:
         """What attention needs of support maps ``[B, T, C, H, W]`` by level; computed once per video or clip."""
@@ -235,3 +243,9 @@ class CompFeat(nn.Module):
             image[:, height:] = 0
             image[:, :, width:] = 0
         return images
+
+
+def support_maps(frames: Sequence[Frames]) -> Features:
+    """The maps ``[B, T, C, H, W]`` by level of the T support frames of B clips; none of none."""
+    levels = frames[0].maps if frames else ()
+    return {level: torch.stack([of_clips.maps[level] for of_clips in frames], 1) for level in levels}

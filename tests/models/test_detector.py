@@ -173,12 +173,24 @@ def test_every_parameter_of_every_module_learns_within_a_few_steps():
 def test_gradients_through_support_frames_are_a_switch():
     def body_gradient(through):
         model = detector(modules="all", support_gradients=through)
-        support_only = model.encode(batch((1, 1)))[1].objects["0"].value.sum()
+        support_only = model.remember(model.extract_clips(batch((1, 1)))[1]).objects["0"].value.sum()
         support_only.backward()
         return model.backbone.body.conv1.weight.grad
 
     assert body_gradient(True).abs().sum() > 0
     assert body_gradient(False) is None
+
+
+@pytest.mark.parametrize("through", [True, False])
+def test_one_pass_over_all_frames_of_the_clips_sees_what_a_pass_for_each_sees(through):
+    model = detector(modules="all", support_gradients=through)
+    clips = batch((1, 1), (2, 0))
+    seen, support = model.extract_clips(clips)
+    for frames, images in zip(seen, (clips.current, clips.reference), strict=True):
+        torch.testing.assert_close(frames.maps, model.extract(images, clips.image_sizes).maps)
+    for number, images in enumerate(clips.support.unbind(1)):
+        maps = {level: x[:, number] for level, x in support.items()}
+        torch.testing.assert_close(maps, model.extract(images, clips.image_sizes).maps)
 
 
 def test_parameters_that_each_module_adds():
@@ -223,7 +235,8 @@ def test_objects_of_several_clips_are_refined_each_by_the_support_frames_of_its_
     boxes = [t["boxes"] for t in clips.targets]
     boxes[0] = torch.cat([boxes[0], torch.tensor([[0.0, 0.0, 90.0, 60.0], [0.0, 0.0, 200.0, 200.0]])])  # of all levels
     with torch.inference_mode():
-        current, memory = model.encode(clips)
+        (current, _), support = model.extract_clips(clips)
+        memory = model.remember(support)
         together = model.roi_heads.object_features(current.maps, boxes, current.image_sizes, memory.objects)
         for i, frame in enumerate(current.split()):
             one = {k: SupportMemory(m.key[i : i + 1], m.value[i : i + 1]) for k, m in memory.objects.items()}
@@ -236,7 +249,8 @@ def test_a_roi_looks_at_the_support_features_of_its_own_level():
     model = detector(modules="object").eval()
     boxes = torch.tensor([[0.0, 0.0, 20.0, 20.0], [0.0, 0.0, 150.0, 150.0], [0.0, 0.0, 300.0, 300.0]])
     with torch.inference_mode():
-        current, memory = model.encode(batch((0, 0)))
+        (current, _), support = model.extract_clips(batch((0, 0)))
+        memory = model.remember(support)
         pooled = model.roi_heads.box_roi_pool(current.maps, [boxes], SIZES)
         (refined,) = model.roi_heads.object_features(current.maps, [boxes], SIZES, memory.objects)
         for roi, found, level in zip(pooled, refined, ("0", "1", "2"), strict=True):

@@ -14,7 +14,7 @@ from compfeat.data.clips.transforms import ClipFlip
 from compfeat.data.clips.ytvis import YTVISClips
 from compfeat.data.datamodule import VISDataModule
 from compfeat.models.attention import Features
-from compfeat.models.detector import CompFeat, Frames
+from compfeat.models.detector import CompFeat, Frames, support_maps
 from compfeat.structures import RLE, Clip, ClipBatch
 
 SUPPORT_FRAMES = 4  # of held-out clips, as in inference
@@ -46,8 +46,9 @@ class Maps:
     @classmethod
     @torch.no_grad()
     def of(cls, detector: CompFeat, batch: ClipBatch) -> "Maps":
-        current, reference = (detector.extract(x, batch.image_sizes) for x in (batch.current, batch.reference))
-        return cls(current, reference, detector.extract_support(batch) if batch.support.shape[1] else {})
+        images = [batch.current, batch.reference, *batch.support.unbind(1)]
+        current, reference, *support = detector.extract_each(images, batch.image_sizes)
+        return cls(current, reference, support_maps(support))
 
 
 def training_batches(data: VISDataModule, steps: int, batch_size: int, seed: int) -> Iterator[ClipBatch]:
