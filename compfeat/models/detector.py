@@ -5,16 +5,15 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import MultiScaleRoIAlign
 
 from compfeat.models.attention import DualAttention, Features, PyramidAttention, SupportMemory, embed_levels
 from compfeat.models.labels import Labels
+from compfeat.models.proposals import region_proposals
 from compfeat.models.roi_heads import PYRAMID, CompFeatRoIHeads, Sizes, frame_maps
 from compfeat.models.track_heads import CorrelationTrackHead, TrackHead
 from compfeat.quantities import Channels, Count, Side
@@ -99,22 +98,11 @@ class CompFeat(nn.Module):
     ) -> None:
         super().__init__()
         channels = backbone.out_channels
-        anchors = AnchorGenerator(tuple((size,) for size in anchor_sizes), ((0.5, 1.0, 2.0),) * len(anchor_sizes))
         self.backbone = backbone
         self.support_pooling = dict(zip(PYRAMID, support_pooling, strict=True))
         self.frame_attention = PyramidAttention(frame_attention, self.support_pooling) if frame_attention else None
         self.support_gradients = support_gradients
-        self.rpn = RegionProposalNetwork(
-            anchors,
-            RPNHead(channels, anchors.num_anchors_per_location()[0]),
-            fg_iou_thresh=0.7,
-            bg_iou_thresh=0.3,
-            batch_size_per_image=rpn_batch_size,
-            positive_fraction=0.5,
-            pre_nms_top_n={"training": 10 * proposals, "testing": 5 * proposals},
-            post_nms_top_n={"training": proposals, "testing": proposals},
-            nms_thresh=0.7,
-        )
+        self.rpn = region_proposals(channels, anchor_sizes, rpn_batch_size, proposals)
         self.roi_heads = CompFeatRoIHeads(
             object_attention,
             box_roi_pool=MultiScaleRoIAlign(list(PYRAMID), output_size=7, sampling_ratio=2),
@@ -137,6 +125,7 @@ class CompFeat(nn.Module):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
+        self.to(memory_format=torch.channels_last)  # in which convolutions are fastest
 
     def forward(self, batch: ClipBatch) -> dict[str, Tensor]:
         """The losses of B clips.

@@ -68,7 +68,7 @@ class CompFeatRoIHeads(RoIHeads):
         """
         proposals, matched, labels, regression = self.select_training_samples(proposals, targets)
         roi_features = self._pool(self.box_roi_pool, features, proposals, image_sizes, memory)
-        class_logits, box_regression = self.box_predictor(self.box_head(torch.cat(roi_features)))
+        class_logits, box_regression = self._predict(roi_features)
         loss_classifier, loss_box_reg = fastrcnn_loss(class_logits, box_regression, labels, regression)
 
         positive = [torch.where(label > 0)[0] for label in labels]
@@ -100,7 +100,7 @@ class CompFeatRoIHeads(RoIHeads):
             labels: chooses among the boxes of a frame.
         """
         roi_features = self._pool(self.box_roi_pool, features, proposals, image_sizes, memory)
-        class_logits, box_regression = self.box_predictor(self.box_head(torch.cat(roi_features)))
+        class_logits, box_regression = self._predict(roi_features)
         counts = [len(p) for p in proposals]
         decoded = self.box_coder.decode(box_regression, proposals)[:, 1:].split(counts)  # without the background's
         probabilities = class_logits.softmax(1)[:, 1:].split(counts)
@@ -117,11 +117,16 @@ class CompFeatRoIHeads(RoIHeads):
         """Refined RoIAligned features ``[N_i, C, h, w]`` of the given boxes ``[N_i, 4]`` of each frame."""
         return self._pool(self.box_roi_pool, features, boxes, image_sizes, memory)
 
+    def _predict(self, roi_features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Class logits and box deltas, float32 in mixed precision too: a coordinate needs more than eight bits."""
+        class_logits, box_regression = self.box_predictor(self.box_head(torch.cat(roi_features)))
+        return class_logits.float(), box_regression.float()
+
     def _mask_logits(
         self, features: Features, boxes: list[Tensor], image_sizes: Sizes, memory: SupportMemories
     ) -> Tensor:
         rois = torch.cat(self._pool(self.mask_roi_pool, features, boxes, image_sizes, memory))
-        return self.mask_predictor(self.mask_head(rois))
+        return self.mask_predictor(self.mask_head(rois)).float()
 
     def _pool(
         self,

@@ -203,14 +203,15 @@ def pool_pairs(maps: Tensor, boxes: Tensor, stride: int) -> Tensor:
     count = len(maps)
     index = torch.arange(count, device=boxes.device).repeat(len(boxes))
     rois = torch.cat([index[:, None].to(boxes), boxes.repeat_interleave(count, 0)], 1)
-    pooled = roi_align(maps, rois.to(maps), output_size=1, spatial_scale=1 / stride, sampling_ratio=2, aligned=True)
+    maps = maps.to(rois.dtype)  # coordinates need more than the eight bits of mixed precision
+    pooled = roi_align(maps, rois, output_size=1, spatial_scale=1 / stride, sampling_ratio=2, aligned=True)
     return pooled.reshape(len(boxes), count, maps.shape[1])
 
 
 def whereabouts(identities: Tensor, target: FrameTarget) -> tuple[Tensor, Tensor]:
     """The boxes ``[K, 4]`` of K identities in a frame, and which of them are there, bool ``[K]``."""
     same = identities[:, None] == target["track_ids"][None]
-    return same.to(target["boxes"]) @ target["boxes"], same.any(1)
+    return (same[..., None] * target["boxes"]).sum(1), same.any(1)
 
 
 def gaussian_maps(boxes: Tensor, present: Tensor, size: tuple[int, int], stride: int, sigma: float) -> Tensor:
