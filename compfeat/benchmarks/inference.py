@@ -1,6 +1,7 @@
 """What CompFeat costs in inference: against torchvision's Mask R-CNN with the same backbone, frames and proposals."""
 
 import statistics
+from copy import deepcopy
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 
 from compfeat.benchmarks import report
 from compfeat.machine import peak_memory_gib
+from compfeat.models.backbone import fold_norms
 from compfeat.models.detector import CompFeat
 from compfeat.progress import tracked
 from compfeat.quantities import Count
@@ -25,6 +27,7 @@ class InferenceConfig(Protocol):
 
     frames: Count
     rounds: Count
+    bf16: bool
     data: Any
     model: Any
 
@@ -33,14 +36,18 @@ def inference(cfg: InferenceConfig) -> None:
     """Times whole videos as ``conf/benchmark/inference.yaml`` describes: from decoded frames to full-size masks.
 
     Both networks have random weights and no score threshold, so that each frame has as many detections as it may have.
-    Support frames are embedded for every video anew. Rounds take turns, so that both see the same machine.
+    Support frames are embedded for every video anew. Mask R-CNN is run as its users run it: frame by frame, in torch's
+    own memory format, and on a CPU in float32 whatever CompFeat runs in. Rounds take turns, so that both see the same
+    machine.
     """
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipe: Any = OmegaConf.to_container(cfg.model, resolve=True)
-    predictor = instantiate(recipe, _convert_="all")
+    predictor = instantiate(recipe, bf16=cfg.bf16, _convert_="all")
     predictor.detector.to(device).eval()
-    theirs = torchvision_twin(predictor.detector, instantiate(cfg.model.detector.backbone), cfg).to(device).eval()
+    fold_norms(predictor.detector.backbone.body)  # as `VideoPredictor.from_checkpoint` does
+    theirs = torchvision_twin(deepcopy(predictor.detector), instantiate(cfg.model.detector.backbone), cfg)
+    theirs.to(device, memory_format=torch.contiguous_format).eval()
     frames = moving_noise(cfg.frames, *cfg.model.size)
 
     def ours() -> None:
@@ -48,8 +55,9 @@ def inference(cfg: InferenceConfig) -> None:
 
     @torch.inference_mode()
     def reference() -> None:
-        for frame in frames:
-            theirs([torch.from_numpy(frame).permute(2, 0, 1).to(device) / 255])
+        with torch.autocast(device.type, torch.bfloat16, enabled=cfg.bf16 and device.type == "cuda"):
+            for frame in frames:
+                theirs([torch.from_numpy(frame).permute(2, 0, 1).to(device) / 255])
 
     seconds: dict[str, list[float]] = {"Mask R-CNN": [], "CompFeat": []}
     for warm_up in (reference, ours):

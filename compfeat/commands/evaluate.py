@@ -27,6 +27,7 @@ class EvaluateConfig(Protocol):
     results: str | None
     tracking: bool
     device: str
+    bf16: bool
     output: str
     seed: Seed
     data: Any

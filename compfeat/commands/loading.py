@@ -13,6 +13,7 @@ class CheckpointConfig(Protocol):
 
     ckpt: Any
     device: str
+    bf16: bool
     tracker: Any
     support: Any
     labels: Any
@@ -23,7 +24,7 @@ def load_predictor(cfg: CheckpointConfig) -> VideoPredictor:
     parts = {name: getattr(cfg, name, None) for name in ("tracker", "support", "labels")}
     changes = {name: instantiate(part) for name, part in parts.items() if part is not None}
     device = find_device(cfg.device)
-    return VideoPredictor.from_checkpoint(cfg.ckpt, device, **changes)
+    return VideoPredictor.from_checkpoint(cfg.ckpt, device, bf16=cfg.bf16, **changes)
 
 
 def find_device(name: str) -> torch.device:

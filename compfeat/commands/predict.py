@@ -25,6 +25,7 @@ class PredictConfig(Protocol):
     video: str
     score: Share
     device: str
+    bf16: bool
     output: str
     tracker: Any
     support: Any

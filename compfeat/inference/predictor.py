@@ -1,6 +1,7 @@
 """From frames to tubes: the only inference loop there is; validation, the scripts and streams all run through it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from compfeat.data.clips.transforms import resize_image
 from compfeat.inference.checkpoint import CheckpointError, read_checkpoint
 from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
+from compfeat.models.backbone import fold_norms
 from compfeat.models.detector import CompFeat, Frames, Memory
 from compfeat.models.labels import Labels
 from compfeat.quantities import Count, Side
@@ -39,6 +41,7 @@ class VideoPredictor:
         size: (width, height) into which frames are fitted, keeping their ratio.
         batch_size: frames detected at once; None is 8 on a GPU and 2 on a CPU, where allocating the feature maps of
             more costs more than it saves.
+        bf16: whether the network runs in mixed precision; boxes and scores are float32 all the same.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class VideoPredictor:
         labels: Labels,
         size: tuple[Side, Side] = (640, 360),
         batch_size: Count | None = None,
+        bf16: bool = False,
     ) -> None:
         self.detector = detector
         self.tracker = tracker
@@ -58,11 +62,13 @@ class VideoPredictor:
         self.support = support
         self.labels = labels
         self.batch_size = batch_size
+        self.bf16 = bf16
         self.reset()
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, device: str | torch.device = "cpu", **changes: Any) -> "VideoPredictor":
-        """Rebuilds the predictor a training run was validated with, weights loaded, in evaluation mode.
+        """Rebuilds the predictor a training run was validated with, weights loaded, for inference: batch norms are
+        folded into the convolutions before them.
 
         Args:
             path: a checkpoint written by ``train.py``.
@@ -81,6 +87,7 @@ class VideoPredictor:
             first = str(error).split("\n")[1].strip()  # of a line for each tensor
             raise CheckpointError(f"{path}: its weights do not fit the network it describes: {first}") from error
         predictor.detector.to(device).eval()
+        fold_norms(predictor.detector.backbone.body)
         return predictor
 
     @property
@@ -101,12 +108,14 @@ class VideoPredictor:
             FrameError: a frame is of another kind, or of another size than those before it.
         """
         self.reset()
-        self._look_ahead(frames)
+        with self._precision():
+            self._look_ahead(frames)
         tubes: dict[int, Tube] = {}
         for batch in self._batches(frames):
-            for seen in self._advance(batch):
-                for now in seen:
-                    tubes.setdefault(now.track_id, Tube(now.track_id)).extend(now)
+            with self._precision():
+                advanced = self._advance(batch)
+            for now in chain.from_iterable(advanced):
+                tubes.setdefault(now.track_id, Tube(now.track_id)).extend(now)
             if progress is not None:
                 progress(len(batch))
         if self.labels.votes:
@@ -119,7 +128,8 @@ class VideoPredictor:
 
         The frame and the errors raised are those of ``predict``.
         """
-        return self._advance([frame])[0]
+        with self._precision():
+            return self._advance([frame])[0]
 
     def reset(self) -> None:
         """Forgets the video seen so far."""
@@ -130,6 +140,10 @@ class VideoPredictor:
         self._ahead: dict[int, Frames] = {}  # the support frames that are yet to come, by index
         self._next_frame = 0
         self._shape: tuple[int, ...] | None = None  # of the frames of this video
+
+    def _precision(self) -> AbstractContextManager:
+        """Mixed precision where it was asked for; else that of the caller, who may be training in it."""
+        return torch.autocast(self.detector.mean.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
     def _batches(self, frames: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
         size = self.batch_size or (2 if self.detector.mean.device.type == "cpu" else 8)

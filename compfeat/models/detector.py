@@ -189,7 +189,7 @@ class CompFeat(nn.Module):
         return Frames(images, image_sizes, self.backbone(images))
 
     def extract_each(self, images: Sequence[Tensor], image_sizes: Sizes) -> list[Frames]:
-        """The backbone, in one pass, on several frames of B clips: ``images`` holds ``[B, 3, H, W]`` for each of them."""
+        """The backbone, in one pass, on several frames of B clips, ``images [B, 3, H, W]`` for each of them."""
         if not images:
             return []
         return self.extract(torch.cat(list(images)), image_sizes * len(images)).split(len(image_sizes))
