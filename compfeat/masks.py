@@ -1,7 +1,8 @@
-"""Run-length encoded masks to pixels, at the size they are needed in."""
+"""Run-length encoded masks: to pixels, at the size they are needed in, and from those inside a box."""
 
 import cv2
 import numpy as np
+from pycocotools import mask as rle
 
 from compfeat.structures import RLE
 
@@ -34,6 +35,34 @@ def decode_mask(segmentation: RLE | None, size: tuple[int, int] | None = None) -
     values = np.arange(len(ends), dtype=np.uint8) & 1  # runs of 0 and of 1 take turns
     mask = np.repeat(values, np.diff(ends, prepend=0)).reshape(filled, rows)
     return cv2.transpose(mask if filled == columns else mask[_centres(width, columns)])
+
+
+def encode_inside(pixels: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> RLE:
+    """A mask from its pixels inside a box, as encoding the whole of it gives, without ever filling the full frame.
+
+    Args:
+        pixels: ``[h, w]``, bool or uint8 of 0 and 1; h or w may be 0.
+        corner: (x, y) of the upper left pixel.
+        size: (height, width) of the mask.
+
+    Raises:
+        ValueError: the box reaches out of the mask.
+    """
+    (rows, columns), (x, y), (height, width) = pixels.shape, corner, size
+    if not (0 <= x <= width - columns and 0 <= y <= height - rows):
+        raise ValueError(f"{rows} x {columns} pixels at row {y}, column {x} do not fit into {height} x {width}")
+    # Zeros on both sides give every run two ends; a row of them below keeps columns apart, but not where the box is as
+    # high as the mask: there a run goes on from one column to the next.
+    stride = rows + (rows < height)
+    framed = np.zeros((stride, columns + 2), np.uint8)
+    framed[:rows, 1:-1] = pixels
+    flat = cv2.transpose(framed).ravel()
+    ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    ends += ends // stride * (height - stride) + (x - 1) * height + y
+    lengths = np.diff(ends, prepend=0, append=height * width)
+    if lengths[-1] == 0:  # the last run is one of ones
+        lengths = lengths[:-1]
+    return rle.frPyObjects({"size": list(size), "counts": lengths.tolist()}, height, width)
 
 
 def run_lengths(counts: bytes) -> np.ndarray:

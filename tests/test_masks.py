@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as rle
 
-from compfeat.masks import decode_mask, run_lengths
+from compfeat.masks import decode_mask, encode_inside, run_lengths
 
 sides = st.integers(1, 70)
 
@@ -27,6 +27,31 @@ def test_a_mask_is_sampled_as_if_it_had_been_decoded(seed, height, width, rows, 
     x = ((np.arange(columns) + 0.5) * width / columns).astype(int)
     sampled = decode_mask(encoded, (rows, columns))
     assert sampled.flags.c_contiguous and (sampled == mask[y][:, x]).all()
+
+
+@st.composite
+def boxes_in_masks(draw):
+    """(height, width) of a mask; the first and last row and column of a box in it, often of all of it."""
+    size = draw(st.tuples(sides, sides))
+    spans = [draw(st.just((0, side)) | st.tuples(*[st.integers(0, side)] * 2).map(sorted)) for side in size]
+    return size, *spans
+
+
+@settings(max_examples=300, deadline=None)
+@given(boxes_in_masks(), st.integers(0, 10**6), st.sampled_from([0, 0.1, 0.5, 0.9, 1]))
+def test_what_is_inside_a_box_is_encoded_as_the_whole_mask_is(where, seed, filled):
+    size, (y1, y2), (x1, x2) = where
+    mask = np.zeros(size, np.uint8)
+    mask[y1:y2, x1:x2] = np.random.default_rng(seed).random((y2 - y1, x2 - x1)) < filled
+    encoded = rle.encode(np.asfortranarray(mask))
+    assert encode_inside(mask[y1:y2, x1:x2], (x1, y1), size) == encoded
+    assert encode_inside(mask[y1:y2, x1:x2] > 0, (x1, y1), size) == encoded
+
+
+@pytest.mark.parametrize("corner", [(-1, 0), (0, -1), (3, 0), (0, 2)])
+def test_a_box_must_lie_inside_its_mask(corner):
+    with pytest.raises(ValueError, match=r"2 x 3 pixels at row -?\d, column -?\d do not fit into 3 x 5"):
+        encode_inside(np.ones((2, 3), np.uint8), corner, (3, 5))
 
 
 @settings(max_examples=100, deadline=None)

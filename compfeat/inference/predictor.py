@@ -9,13 +9,12 @@ from typing import Any
 import hydra
 import numpy as np
 import torch
-from pycocotools import mask as rle
 from torch import Tensor
-from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from compfeat.data.clips.sampler import uniform_frames
 from compfeat.data.clips.transforms import resize_image
 from compfeat.inference.checkpoint import CheckpointError, read_checkpoint
+from compfeat.inference.paste import paste
 from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
 from compfeat.models.backbone import fold_norms
@@ -230,12 +229,12 @@ class VideoPredictor:
         identities = self.tracker.update(detections, scores)
 
         boxes = detections.boxes.float().cpu() * _scale(resized, original)
-        masks = _paste(detections.masks.float().cpu(), boxes, original)
+        masks = paste(detections.masks.float().cpu(), boxes, original)
         index = self._next_frame
         self._next_frame += 1
         rows = zip(identities, boxes, masks, detections.classes.tolist(), strict=True)
         return [
-            Tube(identity, [index], [tuple(box.tolist())], [rle.encode(mask)], [classes])
+            Tube(identity, [index], [tuple(box.tolist())], [mask], [classes])
             for identity, box, mask, classes in rows
             if identity is not None
         ]
@@ -250,9 +249,3 @@ def _take(frames: Iterable[np.ndarray], indices: Sequence[int]) -> list[np.ndarr
 def _scale(resized: tuple[int, int], original: tuple[int, int]) -> Tensor:
     x, y = original[1] / resized[1], original[0] / resized[0]
     return torch.tensor([x, y, x, y])
-
-
-def _paste(masks: Tensor, boxes: Tensor, size: tuple[int, int]) -> list[np.ndarray]:
-    """Mask probabilities ``[N, 1, m, m]`` inside boxes ``[N, 4]`` -> N binary masks, uint8, column-major for RLE."""
-    pasted = paste_masks_in_image(masks, boxes, size)[:, 0] > 0.5
-    return [np.asfortranarray(mask.numpy().astype(np.uint8)) for mask in pasted]
