@@ -7,6 +7,7 @@ from compfeat.benchmarks.attention import attention
 from compfeat.benchmarks.data import data
 from compfeat.benchmarks.evaluation import evaluation
 from compfeat.benchmarks.inference import inference
+from compfeat.benchmarks.masks import masks
 from compfeat.benchmarks.training import training
 from compfeat.commands.launch import launch_named
 
@@ -15,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[Any], None]] = {
     "data": data,
     "evaluation": evaluation,
     "inference": inference,
+    "masks": masks,
     "training": training,
 }
 
