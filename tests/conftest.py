@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from compfeat.media import seeking, sources
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -24,3 +26,19 @@ def shared_data():
     if not SHARED.is_dir():
         pytest.skip("no folder of real footage")
     return SHARED
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Counts the frames that are decoded, in its only entry."""
+    count = [0]
+    plainly = seeking.decode
+
+    def counting(packets):
+        for frame in plainly(packets):
+            count[0] += 1
+            yield frame
+
+    for module in (seeking, sources):
+        monkeypatch.setattr(module, "decode", counting)
+    return count

@@ -1,9 +1,13 @@
-"""Small data sets written for tests."""
+"""Small data sets and videos written for tests."""
 
 import json
+from fractions import Fraction
+from itertools import accumulate, cycle, islice
 
+import av
 import cv2
 import numpy as np
+import pytest
 from pycocotools import mask as rle
 
 HEIGHT, WIDTH = 20, 40
@@ -64,3 +68,25 @@ def write_data_set(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
     return root
+
+
+def write_clip(path, count=40, gop=12, b_frames=2, gaps=(40,), encoder="libx264", options=None):
+    """A small video of frames that all differ, ``gaps`` milliseconds apart in turn."""
+    if encoder not in av.codecs_available:
+        pytest.skip(f"no encoder {encoder}")
+    rng = np.random.default_rng(0)
+    times = accumulate(islice(cycle(gaps), count - 1), initial=0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(encoder, rate=25, options=options or {})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb8" if encoder == "gif" else "yuv420p"
+        stream.gop_size, stream.codec_context.time_base = gop, Fraction(1, 1000)
+        if encoder != "gif":
+            stream.max_b_frames = b_frames
+        for i, time in enumerate(times):
+            image = np.full((48, 64, 3), 3 * i % 256, np.uint8)
+            image[2 * i % 40 :, 3 * i % 50 :] = rng.integers(0, 256, 3)
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=stream.pix_fmt)
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path

@@ -1,13 +1,19 @@
 """Where frames come from: video files, folders of images, cameras."""
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import av
 import cv2
 import numpy as np
+from av.container import InputContainer
+
+from compfeat.media.seeking import SeekError, Timetable, decode
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 FOLDER_FPS = 6.0  # a folder names no rate; YouTube-VIS keeps every fifth frame of 30 a second
@@ -22,7 +28,7 @@ class FrameSource(Protocol):
     """The frames of one video, uint8 RGB ``[H, W, 3]``, decoded one by one as they are asked for.
 
     Files and folders start anew with every ``iter()``; a camera is one pass. ``fps`` is in frames a second, ``length``
-    the number of frames where that is known without decoding, as the file states it.
+    the number of frames as the file states it, if it does: good for a bar of progress, for it may be wrong.
     """
 
     name: str
@@ -30,6 +36,22 @@ class FrameSource(Protocol):
     length: int | None
 
     def __iter__(self) -> Iterator[np.ndarray]: ...
+
+
+@runtime_checkable
+class Recording(FrameSource, Protocol):
+    """A source with an end, whose frames can be counted, and asked for by their indices.
+
+    Either may take as long as reading all of it, and raises ``VideoError`` where it cannot be read.
+    """
+
+    def count(self) -> int:
+        """The number of frames, whatever a file states."""
+        ...
+
+    def frames_at(self, indices: Collection[int]) -> dict[int, np.ndarray]:
+        """The frames at these indices, ascending, as iteration gives them; those that do not exist are left out."""
+        ...
 
 
 def open_frames(source: str | Path) -> FrameSource:
@@ -50,34 +72,58 @@ def open_frames(source: str | Path) -> FrameSource:
 
 
 class VideoFile:
-    """The frames of a video file, turned upright where its metadata says that it was filmed rotated."""
+    """The frames of a video file, turned upright where its metadata says that it was filmed rotated.
+
+    ``count`` and ``frames_at`` read its packets first, once, and decode no more than what leads to the frames asked
+    for. Where packets do not tell, or decoding proves them wrong, frames are counted and found by decoding from the
+    start.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = path.stem
-        try:
-            with av.open(str(path)) as container:
-                if not container.streams.video:
-                    raise VideoError(f"{path} has no video stream")
-                stream = container.streams.video[0]
-                self.fps = float(stream.average_rate or stream.guessed_rate or UNKNOWN_FPS)
-                self.length = stream.frames or None
-        except av.FFmpegError as error:
-            raise VideoError(f"{path} is not a readable video: {error.strerror}") from error
-        if next(iter(self), None) is None:
+        with self._open() as container:
+            stream = container.streams.video[0]
+            self.fps = float(stream.average_rate or stream.guessed_rate or UNKNOWN_FPS)
+            self.length = stream.frames or None
+        if next(self._decode(), None) is None:
             raise VideoError(f"{path} holds no frames")
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        return map(_upright, self._decode())
+
+    def count(self) -> int:
+        return len(self._timetable) if self._timetable else sum(1 for _ in self._decode())
+
+    def frames_at(self, indices: Collection[int]) -> dict[int, np.ndarray]:
+        if self._timetable:
+            try:
+                with self._open() as container:
+                    return {index: _upright(frame) for index, frame in self._timetable.find(container, indices)}
+            except (SeekError, VideoError):
+                self._timetable = None
+        frames = islice(self._decode(), max(indices, default=-1) + 1)
+        return {index: _upright(frame) for index, frame in enumerate(frames) if index in indices}
+
+    @cached_property
+    def _timetable(self) -> Timetable | None:
+        with self._open() as container:
+            return Timetable.read(container)
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        with self._open() as container:
+            yield from decode(container.demux(container.streams.video[0]))
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[InputContainer]:
         try:
             with av.open(str(self.path)) as container:
-                stream = container.streams.video[0]
-                stream.thread_type = "AUTO"
-                for frame in container.decode(stream):
-                    image = frame.to_ndarray(format="rgb24")
-                    quarter_turns = round(frame.rotation / 90)  # counter-clockwise, as rot90 counts them
-                    yield np.ascontiguousarray(np.rot90(image, quarter_turns))
+                if not container.streams.video:
+                    raise VideoError(f"{self.path} has no video stream")
+                container.streams.video[0].thread_type = "AUTO"
+                yield container
         except av.FFmpegError as error:
-            raise VideoError(f"{self.path} cannot be decoded: {error.strerror}") from error
+            raise VideoError(f"{self.path} cannot be read as a video: {error.strerror}") from error
 
 
 class ImageFolder:
@@ -94,13 +140,17 @@ class ImageFolder:
     def __iter__(self) -> Iterator[np.ndarray]:
         shape = None
         for file in self.files:
-            image = cv2.imread(str(file))
-            if image is None:
-                raise VideoError(f"{file} is not a readable image")
+            image = _read(file)
             shape = shape or image.shape
             if image.shape != shape:
                 raise VideoError(f"{file} is not of the size of the images before it; a video has one size")
-            yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            yield image
+
+    def count(self) -> int:
+        return len(self.files)
+
+    def frames_at(self, indices: Collection[int]) -> dict[int, np.ndarray]:
+        return {index: _read(file) for index, file in enumerate(self.files) if index in indices}
 
 
 class Camera:
@@ -127,6 +177,19 @@ class Camera:
                 yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         finally:
             self.capture.release()
+
+
+def _upright(frame: av.VideoFrame) -> np.ndarray:
+    image = frame.to_ndarray(format="rgb24")
+    quarter_turns = round(frame.rotation / 90)  # counter-clockwise, as rot90 counts them
+    return np.ascontiguousarray(np.rot90(image, quarter_turns))
+
+
+def _read(file: Path) -> np.ndarray:
+    image = cv2.imread(str(file))
+    if image is None:
+        raise VideoError(f"{file} is not a readable image")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _natural(file: Path) -> list[tuple[int, str]]:

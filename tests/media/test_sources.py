@@ -103,6 +103,8 @@ def test_a_folder_is_read_in_natural_order(tmp_path):
     source = open_frames(str(tmp_path))
     assert (source.length, source.name) == (3, tmp_path.name)
     assert [f[0, 0].tolist() for f in source] == [[1, 0, 0], [9, 0, 0], [10, 0, 0]]
+    assert source.count() == 3
+    assert [(i, f[0, 0].tolist()) for i, f in source.frames_at({2, 0, 3}).items()] == [(0, [1, 0, 0]), (2, [10, 0, 0])]
     cv2.imwrite(str(tmp_path / "11.png"), np.zeros((5, 6, 3), np.uint8))
     with pytest.raises(VideoError, match="11.png is not of the size"):
         list(open_frames(tmp_path))

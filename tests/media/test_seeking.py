@@ -1,0 +1,134 @@
+"""That frames found by seeking are those that decoding the whole file gives, to the last bit."""
+
+import struct
+
+import av
+import numpy as np
+import pytest
+from generated import write_clip
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compfeat.media.seeking import Keyframe, Timetable
+from compfeat.media.sources import Recording, VideoError, open_frames
+
+FORMATS = {  # encoder, what it is asked for
+    "h264.mp4": ("libx264", {}),
+    "h264.mkv": ("libx264", {}),
+    "open-gop.mp4": ("libx264", {"x264-params": "open-gop=1:scenecut=0"}),
+    "intra-refresh.mkv": ("libx264", {"x264-params": "intra-refresh=1"}),
+    "open-gop-h265.mkv": ("libx265", {"x265-params": "open-gop=1:log-level=0"}),
+    "vp9.webm": ("libvpx-vp9", {"auto-alt-ref": "1", "lag-in-frames": "16", "deadline": "realtime"}),
+    "mpeg4.mkv": ("mpeg4", {}),
+    "mpeg4.avi": ("mpeg4", {}),
+    "h264.avi": ("libx264", {}),
+    "h264.ts": ("libx264", {}),
+    "moving.gif": ("gif", {}),
+}
+SOUGHT = {name for name in FORMATS if name.endswith((".mp4", ".mkv", ".webm"))}
+SOUGHT -= {"intra-refresh.mkv"}  # packets are told to be keyframes, but only those after them are shown
+
+
+def require_same(path):
+    """All frames, alone and a few at once, are those that iteration gives; returns the source."""
+    source = open_frames(path)
+    frames = list(source)
+    assert isinstance(source, Recording) and source.count() == len(frames)
+    for asked in [*([i] for i in range(len(frames))), {1, len(frames) // 2, len(frames) - 1, len(frames), -1}]:
+        found = source.frames_at(asked)
+        assert list(found) == sorted(i for i in asked if 0 <= i < len(frames))
+        assert all((frame == frames[i]).all() for i, frame in found.items())
+    return source
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_frames_are_found_by_seeking_in_all_formats(name, tmp_path, decoded):
+    encoder, options = FORMATS[name]
+    source = require_same(write_clip(tmp_path / name, encoder=encoder, options=options))
+    decoded[0] = 0
+    assert source.count() == 40
+    assert decoded[0] == (0 if name in SOUGHT else 40)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    name=st.sampled_from(["a.mp4", "a.mkv"]),
+    count=st.integers(1, 30),
+    gop=st.integers(1, 30),
+    b_frames=st.integers(0, 4),
+    gaps=st.lists(st.integers(1, 300), min_size=1, max_size=5),
+)
+def test_frames_are_found_whatever_their_order_and_times(name, count, gop, b_frames, gaps, tmp_path_factory):
+    require_same(write_clip(tmp_path_factory.mktemp("video") / name, count, gop, b_frames, gaps))
+
+
+def test_finding_a_frame_decodes_from_the_keyframe_before_it(tmp_path, decoded):
+    for name in ("a.mp4", "a.mkv"):
+        path = write_clip(tmp_path / name, count=100, gop=10, options={"x264-params": "scenecut=0"})
+        source = open_frames(path)
+        decoded[0] = 0
+        assert list(source.frames_at([99, 12, 37, 17])) == [12, 17, 37, 99]
+        assert decoded[0] == 8 + 8 + 10
+
+
+def test_what_an_edit_list_cuts_off_does_not_count(tmp_path):
+    content = bytearray(write_clip(tmp_path / "whole.mp4").read_bytes())
+    entry = content.index(b"elst") + 12  # after version, flags and the number of entries: duration and start
+    duration, start = struct.unpack_from(">Ii", content, entry)
+    whole = list(open_frames(tmp_path / "whole.mp4"))
+    for name, kept, began in [("head.mp4", 23, 17), ("tail.mp4", 20, 0)]:
+        struct.pack_into(">Ii", content, entry, duration * kept // 40, start + 640 * began)
+        (tmp_path / name).write_bytes(content)
+        source = require_same(tmp_path / name)
+        assert (source.count(), source.length) == (kept, 40)  # it still states the length of the whole
+        assert (source.frames_at([3])[3] == whole[began + 3]).all()
+
+
+def test_a_file_that_lacks_its_end_or_its_first_keyframe(tmp_path):
+    content = write_clip(tmp_path / "whole.mkv").read_bytes()
+    (tmp_path / "torn.mkv").write_bytes(content[: len(content) * 3 // 4])
+    assert 20 < require_same(tmp_path / "torn.mkv").count() < 40
+    with av.open(str(tmp_path / "whole.mkv")) as whole, av.open(str(tmp_path / "headless.mkv"), "w") as container:
+        stream = container.add_stream_from_template(whole.streams.video[0])
+        for packet in [packet for packet in whole.demux(video=0) if packet.size][5:]:
+            packet.stream = stream
+            container.mux(packet)
+    assert 0 < require_same(tmp_path / "headless.mkv").count() < 35
+
+
+def test_found_frames_are_turned_upright(tmp_path):
+    content = bytearray(write_clip(tmp_path / "phone.mp4").read_bytes())
+    matrix = content.index(b"tkhd") + 44
+    struct.pack_into(">9i", content, matrix, 0, 1 << 16, 0, -1 << 16, 0, 0, 48 << 16, 0, 1 << 30)
+    (tmp_path / "phone.mp4").write_bytes(content)
+    assert require_same(tmp_path / "phone.mp4").frames_at([20])[20].shape == (64, 48, 3)
+
+
+@pytest.mark.parametrize("wrong", ["late", "too many", "no such keyframe"])
+def test_where_packets_promised_other_frames_the_whole_file_is_decoded(wrong, tmp_path, monkeypatch):
+    path = write_clip(tmp_path / "a.mp4")
+    frames = list(open_frames(path))
+    with av.open(str(path)) as container:
+        read = Timetable.read(container)
+    told = {
+        "late": Timetable([time + 1 for time in read.times], read.keyframes),
+        "too many": Timetable([*read.times, 10**6], read.keyframes),
+        "no such keyframe": Timetable(read.times, [Keyframe(-(10**6), -(10**6))]),
+    }[wrong]
+    monkeypatch.setattr(Timetable, "read", lambda container: told)
+    source = open_frames(path)
+    found = source.frames_at([7, 40])
+    assert list(found) == [7] and (found[7] == frames[7]).all()
+    assert source.count() == 40
+
+
+def test_a_broken_file_is_named(tmp_path):
+    content = bytearray(write_clip(tmp_path / "a.mp4").read_bytes())
+    start = content.index(b"mdat") + 1500
+    content[start : start + 400] = np.random.default_rng(0).bytes(400)
+    (tmp_path / "broken.mp4").write_bytes(content)
+    source = open_frames(tmp_path / "broken.mp4")
+    with pytest.raises(VideoError, match="broken.mp4"):
+        list(source)
+    with pytest.raises(VideoError, match="broken.mp4"):
+        source.frames_at(range(40))
