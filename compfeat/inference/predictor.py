@@ -1,6 +1,6 @@
 """From frames to tubes: the only inference loop there is; validation, the scripts and streams all run through it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from compfeat.inference.checkpoint import CheckpointError, read_checkpoint
 from compfeat.inference.paste import paste
 from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
+from compfeat.media.sources import Recording
 from compfeat.models.backbone import fold_norms
 from compfeat.models.detector import CompFeat, Frames, Memory
 from compfeat.models.labels import Labels
@@ -98,9 +99,10 @@ class VideoPredictor:
         """The objects of one video, by descending score.
 
         Args:
-            frames: uint8 RGB ``[H, W, 3]`` of one size, decoded as they are asked for. A sequence, or anything that
-                starts anew with every ``iter()``, lends support frames from its whole length; an iterator only from
-                what was read before. Masks are kept as RLE, so memory does not grow with resolution x length.
+            frames: uint8 RGB ``[H, W, 3]`` of one size, decoded as they are asked for. A recording, a sequence, or
+                anything that starts anew with every ``iter()`` (and is read twice more then: to be counted, and for
+                them) lends support frames from its whole length; an iterator only from what was read before. Masks are
+                kept as RLE, so memory does not grow with resolution x length.
             progress: called after each batch with the number of its frames.
 
         Raises:
@@ -136,7 +138,7 @@ class VideoPredictor:
         self.support.reset()
         self._memory = Memory()
         self._causal = self.detector.uses_support
-        self._ahead: dict[int, Frames] = {}  # the support frames that are yet to come, by index
+        self._ahead: dict[int, tuple[np.ndarray, Frames]] = {}  # the support frames that are yet to come, by index
         self._next_frame = 0
         self._shape: tuple[int, ...] | None = None  # of the frames of this video
 
@@ -154,14 +156,13 @@ class VideoPredictor:
     def _look_ahead(self, frames: Iterable[np.ndarray]) -> None:
         if not (self._causal and self.support.look_ahead) or isinstance(frames, Iterator):
             return
-        length = len(frames) if isinstance(frames, Sequence) else sum(1 for _ in frames)  # a container may be wrong
-        if wanted := uniform_frames(length, self.support.frames):
-            chosen = sorted(set(wanted))
-            taken = _take(frames, chosen)
-            self._check(taken, chosen)
-            seen = [self._extract(batch).split() for batch in self._batches(taken)]
-            self._ahead = dict(zip(chosen, chain.from_iterable(seen), strict=True))
-            self.support.fill(Frames.join([self._ahead[index] for index in wanted]).maps)
+        wanted = uniform_frames(_count(frames), self.support.frames)
+        if taken := _take(frames, set(wanted)):
+            self._check(list(taken.values()), list(taken))
+            seen = chain.from_iterable(self._extract(batch).split() for batch in self._batches(taken.values()))
+            self._ahead = dict(zip(taken, zip(taken.values(), seen, strict=True), strict=True))
+            support = [self._ahead[index][1] for index in wanted if index in taken]
+            self.support.fill(Frames.join(support).maps)
             self._memory = self.detector.remember(self.support.maps)
             self._causal = False
 
@@ -208,12 +209,17 @@ class VideoPredictor:
 
     def _extract_next(self, frames: Sequence[np.ndarray]) -> Frames:
         """The next frames; those that were looked at before are not computed again."""
-        known = [self._ahead.pop(self._next_frame + i, None) for i in range(len(frames))]
+        known = [self._seen_ahead(index, frame) for index, frame in enumerate(frames, start=self._next_frame)]
         if not any(known):
             return self._extract(frames)
         new = [frame for frame, before in zip(frames, known, strict=True) if before is None]
         rest = iter(self._extract(new).split() if new else ())
         return Frames.join([before or next(rest) for before in known])
+
+    def _seen_ahead(self, index: int, frame: np.ndarray) -> Frames | None:
+        before, features = self._ahead.pop(index, (None, None))
+        same = before is not None and np.array_equal(before, frame)  # a source may err about the index of a frame
+        return features if same else None
 
     def _extract(self, frames: Sequence[np.ndarray]) -> Frames:
         resized = [torch.from_numpy(resize_image(frame, self.size)).permute(2, 0, 1) for frame in frames]
@@ -240,10 +246,18 @@ class VideoPredictor:
         ]
 
 
-def _take(frames: Iterable[np.ndarray], indices: Sequence[int]) -> list[np.ndarray]:
+def _count(frames: Iterable[np.ndarray]) -> int:
+    if isinstance(frames, Recording):
+        return frames.count()
+    return len(frames) if isinstance(frames, Sequence) else sum(1 for _ in frames)
+
+
+def _take(frames: Iterable[np.ndarray], indices: Set[int]) -> dict[int, np.ndarray]:
+    if isinstance(frames, Recording):
+        return frames.frames_at(indices)
     if isinstance(frames, Sequence):
-        return [frames[i] for i in indices]
-    return [frame for i, frame in enumerate(frames) if i in indices]
+        return {index: frames[index] for index in sorted(indices)}
+    return {index: frame for index, frame in enumerate(frames) if index in indices}
 
 
 def _scale(resized: tuple[int, int], original: tuple[int, int]) -> Tensor:

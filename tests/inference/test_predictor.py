@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from generated import write_clip
 
 from compfeat.inference.predictor import FrameError, VideoPredictor
 from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
 from compfeat.masks import decode_mask
+from compfeat.media.sources import open_frames
 from compfeat.models.detector import Frames
 from compfeat.models.labels import HardLabels, SoftLabels
 from compfeat.structures import Category, Detections
@@ -101,6 +103,49 @@ def test_support_frames_come_from_the_whole_video_and_no_frame_is_extracted_twic
     support = [1, 3, 5, 7]
     assert made.detector.extracted == [[1, 3, 5], [7], [0, 2], [4], [6]]  # each frame once
     assert made.detector.seen == [([0, 1, 2], support), ([3, 4, 5], support), ([6, 7], support)]
+
+
+class Recorded(TwicePlayed):
+    """A source that finds frames by their indices, and promises one more than it holds; ``late`` it errs by a frame."""
+
+    name, fps, length = "recorded", 30.0, None
+
+    def __init__(self, late=0):
+        self.late = late
+
+    def count(self):
+        return 9
+
+    def frames_at(self, indices):
+        return {i: frame for i, frame in enumerate(frames(8)[self.late :]) if i in indices}
+
+
+def test_a_recording_is_asked_for_its_support_frames():
+    made = predictor(uses_support=True, support=SupportBank(frames=9), batch_size=8)
+    made.predict(Recorded())
+    assert made.detector.extracted == [[0, 1, 2, 3, 4, 5, 6, 7]]
+    assert made.detector.seen == [(list(range(8)), list(range(8)))]  # without the one that does not exist
+
+
+def test_a_frame_is_not_taken_for_another_where_a_recording_errs_about_its_index():
+    made = predictor(uses_support=True, support=SupportBank(frames=3), batch_size=8)
+    made.predict(Recorded(late=1))
+    assert made.detector.extracted == [[2, 5], [0, 1, 2, 3, 4, 5, 6, 7]]
+    assert made.detector.seen == [(list(range(8)), [2, 5])]
+
+
+@pytest.mark.parametrize("name", ["stated.mp4", "unstated.mkv"])
+def test_a_file_is_decoded_once_and_what_leads_to_its_support_frames(name, tmp_path, decoded):
+    path = write_clip(tmp_path / name, count=100, gop=10, options={"x264-params": "scenecut=0"})
+    source = open_frames(path)
+    decoded[0] = 0
+    made = predictor(uses_support=True, support=SupportBank(frames=4), batch_size=10)
+    (tube,) = made.predict(source)
+    assert decoded[0] == 100 + 3 + 8 + 3 + 8  # frames 12, 37, 62 and 87, each from the keyframe before it
+    assert tube.frames == list(range(100))
+    listed = predictor(uses_support=True, support=SupportBank(frames=4), batch_size=10)
+    listed.predict(list(source))
+    assert (made.detector.extracted, made.detector.seen) == (listed.detector.extracted, listed.detector.seen)
 
 
 def test_a_video_shorter_than_the_bank_repeats_frames():
