@@ -1,7 +1,6 @@
 """What the masks of a frame cost: against pasting every object into a frame of its own and encoding that."""
 
-import statistics
-from time import perf_counter
+from collections.abc import Callable
 from typing import Protocol
 
 import cv2
@@ -12,9 +11,8 @@ from torch import Tensor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from compfeat.benchmarks import report
+from compfeat.benchmarks.paired import compare
 from compfeat.inference.paste import THRESHOLD, paste
-from compfeat.machine import description
-from compfeat.progress import tracked
 from compfeat.quantities import Count, Side
 from compfeat.structures import RLE
 
@@ -41,27 +39,19 @@ def masks(cfg: MasksConfig) -> None:
     rng = np.random.default_rng(0)
     frames = [synthesise(rng, cfg) for _ in range(cfg.frames)]
     size = (cfg.height, cfg.width)
-    ways = {"whole frames": whole_frames, "compfeat": paste}
-    if any(whole_frames(*frame, size) != paste(*frame, size) for frame in frames):  # warms up, too
+    if any(whole_frames(*frame, size) != paste(*frame, size) for frame in frames):
         raise ValueError("the masks are not equal")
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in tracked(range(cfg.rounds), "timing", cfg.rounds, "rounds"):
-        for name, run in ways.items():
-            began = perf_counter()
-            for frame in frames:
-                run(*frame, size)
-            seconds[name].append((perf_counter() - began) / cfg.frames)
-    ratios = [ours / theirs for theirs, ours in zip(*seconds.values(), strict=True)]
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    ratio = statistics.median(ratios)
-    figures = {
-        "whole_frames_ms": 1000 * medians["whole frames"],
-        "compfeat_ms": 1000 * medians["compfeat"],
-        "ratio": ratio,
-        "ratio_range": [round(min(ratios), 4), round(max(ratios), 4)],
-        "machine": description(),
-    }
-    rows = [[name, 1000 * value] for name, value in medians.items()] + [["ratio", ratio]]
+
+    def all_frames(way: Callable[[Tensor, Tensor, tuple[int, int]], list[RLE]]) -> Callable[[], list[list[RLE]]]:
+        return lambda: [way(*frame, size) for frame in frames]
+
+    seconds = compare(all_frames(paste), all_frames(whole_frames), cfg.rounds)
+    figures = {"frames": cfg.frames, **seconds.figures}
+    rows = [
+        ["whole frames", 1000 * figures["their_seconds"] / cfg.frames],
+        ["inside boxes", 1000 * figures["seconds"] / cfg.frames],
+        ["ratio", seconds.ratio],
+    ]
     title = f"masks of {cfg.objects} objects at {cfg.width}x{cfg.height}, median of {cfg.rounds} rounds"
     report(title, ["", "ms / frame"], rows, figures)
 

@@ -1,16 +1,17 @@
 """What a training step costs in time and memory."""
 
-import statistics
-from time import perf_counter
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from torch import Tensor, nn
 
 from compfeat.benchmarks import report
+from compfeat.benchmarks.paired import compare
+from compfeat.benchmarks.twin import torchvision_twin
 from compfeat.machine import peak_memory_gib
-from compfeat.progress import tracked
 from compfeat.quantities import Count, SupportFrames
 from compfeat.structures import Clip, ClipBatch, FrameTarget
 
@@ -29,38 +30,57 @@ class TrainingConfig(Protocol):
 
 
 def training(cfg: TrainingConfig) -> None:
-    """Times whole steps, from a batch in memory to updated weights, as ``conf/benchmark/training.yaml`` describes."""
+    """Times whole steps, from a batch in memory to updated weights, as ``conf/benchmark/training.yaml`` describes.
+
+    Beside it what must be paid in any case: a step of torchvision's Mask R-CNN with the same parts on the current
+    frames, with the backbone forward and backward on all others.
+    """
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipe: Any = OmegaConf.to_container(cfg.model, resolve=True)
     detector = instantiate(recipe, _convert_="all").detector.to(device)
-    optimizer = instantiate(cfg.optimizer)([p for p in detector.parameters() if p.requires_grad])
+    twin = torchvision_twin(detector, instantiate(cfg.model.detector.backbone), cfg.model.size).to(device)
     batch = noise(cfg.clips, cfg.support_frames, cfg.objects, *cfg.model.size).to(device)
 
-    def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=cfg.bf16):
-            losses = [value for name, value in detector(batch).items() if name.startswith("loss_")]
-        optimizer.zero_grad()
-        torch.stack(losses).sum().backward()
-        optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+    def losses() -> list[Tensor]:
+        return [value for name, value in detector(batch).items() if name.startswith("loss_")]
 
-    step()  # what libraries do once
-    seconds = []
-    for _ in tracked(range(cfg.steps), "training", cfg.steps, "steps"):
-        began = perf_counter()
-        step()
-        seconds.append(perf_counter() - began)
-    median = statistics.median(seconds)
+    def their_losses() -> list[Tensor]:
+        others = torch.cat([batch.reference, *batch.support.unbind(1)])
+        maps = twin.backbone(detector.normalize(others, batch.image_sizes * (1 + cfg.support_frames)))
+        images = list(detector.normalize(batch.current, batch.image_sizes))
+        return [*twin(images, batch.targets).values(), *(x.float().mean() for x in maps.values())]
+
+    def step_of(model: nn.Module, losses: Callable[[], list[Tensor]]) -> Callable[[], None]:
+        optimizer = instantiate(cfg.optimizer)([p for p in model.parameters() if p.requires_grad])
+
+        def step() -> None:
+            with torch.autocast(device.type, torch.bfloat16, enabled=cfg.bf16):
+                total = torch.stack(losses()).sum()
+            optimizer.zero_grad()
+            total.backward()
+            optimizer.step()
+
+        return step
+
+    ours = step_of(detector, losses)
+    ours()
+    memory = peak_memory_gib(device)  # before the other one needs any
+    seconds = compare(ours, step_of(twin, their_losses), cfg.steps)
+    median = seconds.figures["seconds"]
     figures = {
         "device": device.type,
-        "seconds_per_step": median,
+        **seconds.figures,
         "clips_per_second": cfg.clips / median,
-        "peak_memory_gib": peak_memory_gib(device),
+        "peak_memory_gib": memory,
     }
-    columns = ["device", "s / step", "clips / s", "peak memory, GiB"]
-    report(f"training steps of {cfg.clips} clips, median of {cfg.steps}", columns, [list(figures.values())], figures)
+    columns = ["", "s / step", "clips / s", "peak memory, GiB"]
+    rows = [
+        ["Mask R-CNN and backbone", figures["their_seconds"], cfg.clips / figures["their_seconds"], ""],
+        ["CompFeat", median, cfg.clips / median, memory],
+        ["ratio", seconds.ratio, 1 / seconds.ratio, ""],
+    ]
+    report(f"training steps of {cfg.clips} clips on {device.type}, median of {cfg.steps}", columns, rows, figures)
 
 
 def noise(clips: int, support_frames: int, objects: int, width: int, height: int) -> ClipBatch:
