@@ -1,4 +1,4 @@
-"""What the evaluation of a whole split costs in time and memory."""
+"""What the evaluation of a whole split costs in time and memory, against the YouTube-VIS reference evaluator."""
 
 import statistics
 from time import perf_counter
@@ -10,7 +10,8 @@ from pycocotools import mask as rle
 
 from compfeat.benchmarks import report
 from compfeat.benchmarks.synthetic import Scale, outlines, run_lengths
-from compfeat.evaluation.tube_ap import TubeEvaluation
+from compfeat.benchmarks.ytvis_reference import reference_metrics
+from compfeat.evaluation.tube_ap import METRICS, TubeEvaluation
 from compfeat.machine import peak_memory_gib
 from compfeat.progress import tracked
 from compfeat.quantities import Count
@@ -22,60 +23,98 @@ class EvaluationConfig(Protocol):
     scale: Scale
     classes: Count
     results: Count
+    tubes: Count
     rounds: Count
 
 
 def evaluation(cfg: EvaluationConfig) -> None:
-    """Times the metrics of loaded json, ground truth and results, as ``conf/benchmark/evaluation.yaml`` describes."""
-    truth, results = synthesise(Scale(**cfg.scale), cfg.results, cfg.classes)  # type: ignore[arg-type]
-    seconds = []
+    """Times the metrics of loaded json, ground truth and results, as ``conf/benchmark/evaluation.yaml`` describes.
+
+    Rounds take turns, so that both evaluators see the same machine. The memory is that of ours alone.
+
+    Raises:
+        RuntimeError: one of the twelve numbers is not that of the reference evaluator.
+    """
+    truth, results = synthesise(Scale(**cfg.scale), cfg.results, cfg.tubes, cfg.classes)  # type: ignore[arg-type]
+    metrics = TubeEvaluation(truth, results).metrics
+    memory = peak_memory_gib(torch.device("cpu"))
+    expected = dict(zip(METRICS, reference_metrics(truth, results), strict=True))
+    if metrics != expected:
+        raise RuntimeError(f"the metrics are {metrics}, those of the reference evaluator {expected}")
+    evaluators = {"reference": reference_metrics, "ours": TubeEvaluation}
+    seconds: dict[str, list[float]] = {name: [] for name in evaluators}
     for _ in tracked(range(cfg.rounds), "evaluating", cfg.rounds, "rounds"):
-        began = perf_counter()
-        TubeEvaluation(truth, results)
-        seconds.append(perf_counter() - began)
-    median = statistics.median(seconds)
+        for name, evaluate in evaluators.items():
+            began = perf_counter()
+            evaluate(truth, results)
+            seconds[name].append(perf_counter() - began)
+    ratios = [theirs / ours for theirs, ours in zip(seconds["reference"], seconds["ours"], strict=True)]
+    ratio = statistics.median(ratios)
+    theirs, ours = (statistics.median(seconds[name]) for name in evaluators)
     figures = {
-        "seconds": median,
-        "results_per_second": len(results) / median,
-        "peak_memory_gib": peak_memory_gib(torch.device("cpu")),
+        "seconds": ours,
+        "reference_seconds": theirs,
+        "ratio": ratio,
+        "ratio_range": [round(min(ratios), 4), round(max(ratios), 4)],
+        "results_per_second": len(results) / ours,
+        "peak_memory_gib": memory,
+        "equal_to_the_reference": metrics,
     }
-    title = f"evaluation of {len(results)} tubes in {cfg.scale.videos} videos, median of {cfg.rounds}"
-    report(title, ["s", "tubes / s", "peak memory, GiB"], [list(figures.values())], figures)
+    rows = [["reference", theirs, len(results) / theirs, ""], ["ours", ours, len(results) / ours, memory]]
+    title = f"evaluation of {len(results)} tubes in {cfg.scale.videos} videos, median of {cfg.rounds} rounds"
+    report(title, ["", "s", "tubes / s", "peak memory, GiB"], [*rows, ["ratio", ratio, "", ""]], figures)
 
 
-def synthesise(scale: Scale, results: int, classes: int) -> tuple[dict[str, Any], list[dict]]:
-    """Ground truth and as many results a video, of random classes; tubes are drawn from ``scale.pictures`` ones."""
+def synthesise(scale: Scale, results: int, tubes: int, classes: int) -> tuple[dict[str, Any], list[dict]]:
+    """Ground truth and as many results a video, which show so many different tubes.
+
+    Objects are found, a little too large or too small, under their classes; the other tubes are of nothing. Where
+    there are more results than tubes, each tube is listed under several classes. Pictures of tubes are drawn from
+    ``scale.pictures`` ones.
+
+    Raises:
+        ValueError: there are not so many different pictures.
+    """
+    if tubes > scale.pictures:
+        raise ValueError(f"{tubes} different tubes cannot be drawn from {scale.pictures} pictures")
     rng = np.random.default_rng(0)
-    size = [scale.height, scale.width]
     pool = [
-        [{"size": size, "counts": run_lengths(outline, scale).tolist()} for outline in outlines(rng, scale)]
-        for _ in tracked(range(scale.pictures), "synthesising", scale.pictures, "tubes")
+        _true_and_found(rng, scale) for _ in tracked(range(scale.pictures), "synthesising", scale.pictures, "tubes")
     ]
-    packed = [[_compressed(mask) for mask in tube] for tube in pool]
-
-    def entry(video: int, tube: list[dict]) -> dict[str, Any]:
-        return {"video_id": video, "category_id": int(rng.integers(1, classes + 1)), "segmentations": tube}
-
-    def chosen() -> int:
-        return int(rng.integers(scale.pictures))
-
-    owners = [number % scale.videos for number in range(scale.objects)]
+    annotations: list[dict] = []
+    entries: list[dict] = []
+    for video in range(scale.videos):
+        objects = len(range(video, scale.objects, scale.videos))
+        pictures = rng.permutation(scale.pictures)
+        shown = [int(pictures[i % len(pictures)]) for i in range(max(objects, tubes))]
+        likeliest = rng.integers(classes, size=len(shown)).tolist()
+        for i in range(objects):
+            true, _ = pool[shown[i]]
+            areas = [sum(mask["counts"][1::2]) for mask in true]
+            annotation = {"id": len(annotations) + 1, "iscrowd": 0, "segmentations": true, "areas": areas}
+            annotations.append(annotation | {"video_id": video, "category_id": likeliest[i] + 1})
+        for i in range(results):
+            tube, further = i % tubes, i // tubes
+            _, found = pool[shown[tube]]
+            listed = {"category_id": (likeliest[tube] + further) % classes + 1, "score": float(rng.random())}
+            entries.append({"video_id": video, "segmentations": found} | listed)
+    size = {"width": scale.width, "height": scale.height, "file_names": [""] * scale.frames}
     truth = {
-        "videos": [
-            {"id": i, "width": scale.width, "height": scale.height, "file_names": [""] * scale.frames}
-            for i in range(scale.videos)
-        ],
+        "videos": [{"id": video} | size for video in range(scale.videos)],
         "categories": [{"id": i, "name": f"class {i}"} for i in range(1, classes + 1)],
-        "annotations": [{"id": i, "iscrowd": 0} | entry(v, pool[chosen()]) for i, v in enumerate(owners, start=1)],
+        "annotations": annotations,
     }
-    found = [
-        entry(video, packed[chosen()]) | {"score": float(rng.random())}
-        for video in range(scale.videos)
-        for _ in range(results)
-    ]
-    return truth, found
+    return truth, entries
 
 
-def _compressed(mask: dict[str, Any]) -> dict[str, Any]:
-    encoded = rle.frPyObjects(mask, *mask["size"])
-    return {"size": mask["size"], "counts": encoded["counts"].decode("ascii")}
+def _true_and_found(rng: np.random.Generator, scale: Scale) -> tuple[list[dict], list[dict]]:
+    """An object's masks, uncompressed as YouTube-VIS ships them, and the compressed ones of a tube that is of it."""
+    size, growth = [scale.height, scale.width], rng.uniform(0.75, 1.25)
+    true, found = [], []
+    for outline in outlines(rng, scale):
+        centre = outline.mean(0)
+        true.append({"size": size, "counts": run_lengths(outline, scale).tolist()})
+        counts = run_lengths(centre + growth * (outline - centre), scale).tolist()
+        encoded = rle.frPyObjects({"size": size, "counts": counts}, *size)
+        found.append({"size": size, "counts": encoded["counts"].decode("ascii")})
+    return true, found

@@ -14,7 +14,7 @@ FEW = ["scale.videos=4", "scale.objects=6", "scale.frames=4", "scale.pictures=2"
     [
         ("inference", [*SMALL, "frames=3", "rounds=1"], {"ratio", "seconds", "peak_memory_gib"}),
         ("data", [*FEW, "repeats=1", "clips=4"], {"open_first_s", "clips_per_s", "worker_mb", "mask_iou_least"}),
-        ("evaluation", [*FEW, "rounds=1"], {"seconds", "results_per_second", "peak_memory_gib"}),
+        ("evaluation", [*FEW, "tubes=2", "rounds=1"], {"seconds", "reference_seconds", "ratio", "peak_memory_gib"}),
         ("masks", ["width=96", "height=64", "sides=[4,40]", "frames=2", "rounds=1"], {"their_seconds", "ratio"}),
         ("training", [*SMALL, "clips=1", "steps=1"], {"ratio", "clips_per_second", "peak_memory_gib"}),
     ],
