@@ -1,19 +1,18 @@
-"""Tube AP and AR of YouTube-VIS (Yang et al. 2019) on stock pycocotools."""
+"""Tube AP and AR of YouTube-VIS (Yang et al. 2019), with masks read by stock pycocotools."""
 
-import contextlib
-import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from pycocotools import mask as rle
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
+from compfeat.evaluation.average_precision import precision_and_recall
 from compfeat.evaluation.results import ResultsError, validate_results
-from compfeat.evaluation.tubes import compressed, overlaps
+from compfeat.evaluation.tube_matching import THRESHOLDS, Bins, MeasuredTube, judge
+from compfeat.evaluation.tubes import areas_of, compressed
 
 Metric = Literal["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
 METRICS: tuple[str, ...] = get_args(Metric)
@@ -22,7 +21,7 @@ LENGTHS = ((0, 1e5), (0, 8), (9, 16), (17, 1e5))  # all, short, medium, long; vi
 
 Truth = str | Path | Mapping[str, Any]  # annotations of YouTube-VIS, a path or loaded json
 Results = str | Path | Sequence[dict]  # results.json, a path or loaded
-Measure = Callable[[Sequence[float]], float]  # of a tube, from the areas of its masks that are not empty
+Measure = Callable[[np.ndarray], float]  # of a tube, from the areas of its masks
 
 
 class TubeEvaluation:
@@ -43,17 +42,10 @@ class TubeEvaluation:
 
     def __init__(self, ground_truth: Truth, results: Results) -> None:
         truth, entries = loaded(ground_truth, results)
-        self._evaluation = _evaluated(truth, entries, _mean, AREAS)
-        self.metrics = dict(zip(METRICS, map(float, self._evaluation.stats), strict=True))
-        self.per_class = self._per_class(truth)
-
-    def _per_class(self, truth: Mapping[str, Any]) -> dict[str, float]:
+        precision, recall = _evaluated(truth, entries, _mean_area, AREAS)
+        self.metrics = _metrics(precision, recall)
         names = {category["id"]: category["name"] for category in truth["categories"]}
-        precision = self._evaluation.eval["precision"][:, :, :, 0, -1]  # thresholds x recalls x classes
-        return {
-            names[identity]: float(np.mean(values[values > -1])) if (values > -1).any() else -1.0
-            for identity, values in zip(self._evaluation.params.catIds, np.moveaxis(precision, 2, 0), strict=True)
-        }
+        self.per_class = {names[number]: _mean(precision[:, :, k, 0]) for k, number in enumerate(sorted(names))}
 
 
 def evaluate(ground_truth: Truth, results: Results) -> dict[str, float]:
@@ -70,9 +62,8 @@ def ap_by_length(ground_truth: Truth, results: Results) -> dict[str, float]:
     Raises:
         ResultsError: the results do not fit the ground truth.
     """
-    stats = _evaluated(*loaded(ground_truth, results), len, LENGTHS).stats
-    short, medium, long = (float(stats[METRICS.index(name)]) for name in ("APs", "APm", "APl"))
-    return {"short": short, "medium": medium, "long": long}
+    precision, _ = _evaluated(*loaded(ground_truth, results), np.count_nonzero, LENGTHS)
+    return {name: _mean(precision[..., a]) for a, name in enumerate(("short", "medium", "long"), start=1)}
 
 
 def loaded(ground_truth: Truth, results: Results) -> tuple[Mapping[str, Any], Sequence[dict]]:
@@ -88,80 +79,69 @@ def loaded(ground_truth: Truth, results: Results) -> tuple[Mapping[str, Any], Se
 
 
 def _evaluated(
-    truth: Mapping[str, Any], results: Sequence[dict], measure: Measure, bins: Sequence[tuple[float, float]]
-) -> "_TubeEval":
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-        evaluation = _TubeEval(truth, results, measure, bins)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return evaluation
+    truth: Mapping[str, Any], results: Sequence[dict], measure: Measure, bins: Bins
+) -> tuple[np.ndarray, np.ndarray]:
+    """Precision ``[T, R, K, A]`` and recall ``[T, K, A, 3]`` of K classes, by their ids, for A bins of a measure."""
+    nothing = judge([], [], bins)
+    judged = {category["id"]: [nothing] for category in truth["categories"]}
+    # A class of which there is nothing to be found has no precision, whatever was found: it need not be measured.
+    present = {entry["category_id"] for entry in truth["annotations"] if not entry.get("iscrowd")}
+    true = _by_video(truth["annotations"])
+    found = _by_video(entry for entry in results if entry["category_id"] in present)
+    for video in sorted(truth["videos"], key=itemgetter("id")):
+        true_tubes = _by_class(video, true[video["id"]], measure)
+        tubes = _by_class(video, found[video["id"]], measure)
+        for category in judged.keys() & (true_tubes.keys() | tubes.keys()):
+            judged[category].append(judge(tubes[category], true_tubes[category], bins))
+    classes = [precision_and_recall(judged[category]) for category in sorted(judged)]
+    precision, recall = ([of_class[i] for of_class in classes] for i in (0, 1))
+    return np.stack(precision, axis=2), np.stack(recall, axis=1)
 
 
-def _mean(areas: Sequence[float]) -> float:
-    return float(np.mean(areas)) if areas else 0.0
+def _by_video(entries: Iterable[dict]) -> dict[int, list[dict]]:
+    videos = defaultdict(list)
+    for entry in entries:
+        videos[entry["video_id"]].append(entry)
+    return videos
 
 
-class _TubeEval(COCOeval):
-    """COCO's evaluation with a video for an image and a tube for a mask.
-
-    Args:
-        measure: what places a tube in one of ``bins``, whose bounds belong to them.
-    """
-
-    def __init__(
-        self, truth: Mapping[str, Any], results: Sequence[dict], measure: Measure, bins: Sequence[tuple[float, float]]
-    ) -> None:
-        sizes = {video["id"]: (video["height"], video["width"]) for video in truth["videos"]}
-        images = [{"id": video["id"]} for video in truth["videos"]]
-        super().__init__(
-            _index(images, truth["categories"], truth["annotations"], sizes, measure),
-            _index(images, truth["categories"], results, sizes, measure),
-            iouType="bbox",  # "segm" would look for masks; the overlap is computed below in either case
-        )
-        self.params.areaRng = [list(bounds) for bounds in bins]
-
-    def computeIoU(self, imgId: int, catId: int) -> Any:
-        """Intersection over union of every detected with every true tube, summed exactly over frames."""
-        truths = self._gts[imgId, catId]
-        found = self._dts[imgId, catId]
-        if not truths and not found:
-            return []
-        order = np.argsort([-entry["score"] for entry in found], kind="mergesort")
-        found = [found[i] for i in order[: self.params.maxDets[-1]]]
-        if not truths or not found:
-            return np.zeros((len(found), len(truths)))
-        by_frame, areas, true_areas = overlaps([entry["tube"] for entry in found], [entry["tube"] for entry in truths])
-        intersection = by_frame.sum(0)
-        union = areas.sum(0)[:, None] + true_areas.sum(0) - intersection
-        return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+def _by_class(video: Mapping[str, Any], entries: Sequence[dict], measure: Measure) -> dict[int, list[MeasuredTube]]:
+    size = video["height"], video["width"]
+    tubes = [[compressed(mask, *size) for mask in entry["segmentations"]] for entry in entries]
+    classes = defaultdict(list)
+    for entry, masks, areas in zip(entries, tubes, areas_of(tubes), strict=True):
+        tube = MeasuredTube(masks, areas, measure(areas), entry.get("score", 1), bool(entry.get("iscrowd")))
+        classes[entry["category_id"]].append(tube)
+    return classes
 
 
-def _index(
-    images: list,
-    categories: list,
-    entries: Sequence[dict],
-    sizes: Mapping[int, tuple[int, int]],
-    measure: Measure,
-) -> COCO:
-    index = COCO()
-    index.dataset = {"images": images, "categories": categories, "annotations": []}
-    for number, entry in enumerate(entries, start=1):
-        tube = [compressed(segmentation, *sizes[entry["video_id"]]) for segmentation in entry["segmentations"]]
-        areas = [area for area in (float(rle.area(mask)) for mask in tube if mask) if area]
-        index.dataset["annotations"].append(
-            {
-                "id": number,
-                "image_id": entry["video_id"],
-                "category_id": entry["category_id"],
-                "iscrowd": entry.get("iscrowd", 0),
-                "score": entry.get("score"),
-                "area": measure(areas),
-                "tube": tube,
-            }
-        )
-    index.createIndex()
-    return index
+def _metrics(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:
+    every, small, medium, large = range(len(AREAS))
+    counted = {
+        "AP": precision[..., every],
+        "AP50": precision[THRESHOLDS == 0.5, ..., every],
+        "AP75": precision[THRESHOLDS == 0.75, ..., every],
+        "APs": precision[..., small],
+        "APm": precision[..., medium],
+        "APl": precision[..., large],
+        "AR1": recall[..., every, 0],
+        "AR10": recall[..., every, 1],
+        "AR100": recall[..., every, 2],
+        "ARs": recall[..., small, 2],
+        "ARm": recall[..., medium, 2],
+        "ARl": recall[..., large, 2],
+    }
+    return {name: _mean(values) for name, values in counted.items()}
+
+
+def _mean(values: np.ndarray) -> float:
+    """The mean of what counts; -1 where nothing does."""
+    counted = values[values > -1]
+    return float(counted.mean()) if len(counted) else -1.0
+
+
+def _mean_area(areas: np.ndarray) -> float:
+    return areas.sum() / max(1, np.count_nonzero(areas))
 
 
 def _loaded(source: Any) -> Any:
