@@ -1,7 +1,5 @@
 """What the evaluation of a whole split costs in time and memory, against the YouTube-VIS reference evaluator."""
 
-import statistics
-from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,6 +7,7 @@ import torch
 from pycocotools import mask as rle
 
 from compfeat.benchmarks import report
+from compfeat.benchmarks.paired import compare
 from compfeat.benchmarks.synthetic import Scale, outlines, run_lengths
 from compfeat.benchmarks.ytvis_reference import reference_metrics
 from compfeat.evaluation.tube_ap import METRICS, TubeEvaluation
@@ -30,7 +29,7 @@ class EvaluationConfig(Protocol):
 def evaluation(cfg: EvaluationConfig) -> None:
     """Times the metrics of loaded json, ground truth and results, as ``conf/benchmark/evaluation.yaml`` describes.
 
-    Rounds take turns, so that both evaluators see the same machine. The memory is that of ours alone.
+    The memory is that of ours alone.
 
     Raises:
         RuntimeError: one of the twelve numbers is not that of the reference evaluator.
@@ -41,28 +40,21 @@ def evaluation(cfg: EvaluationConfig) -> None:
     expected = dict(zip(METRICS, reference_metrics(truth, results), strict=True))
     if metrics != expected:
         raise RuntimeError(f"the metrics are {metrics}, those of the reference evaluator {expected}")
-    evaluators = {"reference": reference_metrics, "ours": TubeEvaluation}
-    seconds: dict[str, list[float]] = {name: [] for name in evaluators}
-    for _ in tracked(range(cfg.rounds), "evaluating", cfg.rounds, "rounds"):
-        for name, evaluate in evaluators.items():
-            began = perf_counter()
-            evaluate(truth, results)
-            seconds[name].append(perf_counter() - began)
-    ratios = [theirs / ours for theirs, ours in zip(seconds["reference"], seconds["ours"], strict=True)]
-    ratio = statistics.median(ratios)
-    theirs, ours = (statistics.median(seconds[name]) for name in evaluators)
+    seconds = compare(lambda: TubeEvaluation(truth, results), lambda: reference_metrics(truth, results), cfg.rounds)
+    ours, theirs = seconds.figures["seconds"], seconds.figures["their_seconds"]
     figures = {
-        "seconds": ours,
-        "reference_seconds": theirs,
-        "ratio": ratio,
-        "ratio_range": [round(min(ratios), 4), round(max(ratios), 4)],
+        **seconds.figures,
         "results_per_second": len(results) / ours,
         "peak_memory_gib": memory,
         "equal_to_the_reference": metrics,
     }
-    rows = [["reference", theirs, len(results) / theirs, ""], ["ours", ours, len(results) / ours, memory]]
+    rows = [
+        ["reference", theirs, len(results) / theirs, ""],
+        ["ours", ours, len(results) / ours, memory],
+        ["ratio", seconds.ratio, 1 / seconds.ratio, ""],
+    ]
     title = f"evaluation of {len(results)} tubes in {cfg.scale.videos} videos, median of {cfg.rounds} rounds"
-    report(title, ["", "s", "tubes / s", "peak memory, GiB"], [*rows, ["ratio", ratio, "", ""]], figures)
+    report(title, ["", "s", "tubes / s", "peak memory, GiB"], rows, figures)
 
 
 def synthesise(scale: Scale, results: int, tubes: int, classes: int) -> tuple[dict[str, Any], list[dict]]:

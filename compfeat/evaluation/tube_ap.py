@@ -73,6 +73,8 @@ def loaded(ground_truth: Truth, results: Results) -> tuple[Mapping[str, Any], Se
         ResultsError: the results do not fit the ground truth.
     """
     truth, entries = _loaded(ground_truth), _loaded(results)
+    if not truth["categories"]:
+        raise ResultsError("the ground truth names no categories")
     if problems := validate_results(entries, truth):
         raise ResultsError(f"{problems[0]} ({len(problems)} problems in all)")
     return truth, entries

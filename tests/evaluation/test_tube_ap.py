@@ -217,3 +217,8 @@ def test_a_tube_is_listed_once_for_each_of_its_likeliest_classes():
     entries = to_results(1, FRAMES, [sure, unsure], category_ids=[5, 9])
     assert [(entry["category_id"], entry["score"]) for entry in entries] == [(9, 0.8), (9, 0.4), (5, 0.3), (5, 0.1)]
     assert entries[1]["segmentations"] == entries[2]["segmentations"]
+
+
+def test_ground_truth_without_classes_is_refused():
+    with pytest.raises(ResultsError, match="no categories"):
+        evaluate({"videos": [], "categories": [], "annotations": []}, [])
