@@ -12,7 +12,7 @@ from compfeat.benchmarks import report
 from compfeat.benchmarks.paired import compare
 from compfeat.benchmarks.twin import torchvision_twin
 from compfeat.machine import peak_memory_gib
-from compfeat.models.backbone import fold_norms
+from compfeat.models.speed import speed_up
 from compfeat.quantities import Count
 
 
@@ -46,7 +46,7 @@ def inference(cfg: InferenceConfig) -> None:
         cfg.model.labels.detections,
     )
     theirs.to(device).eval()
-    fold_norms(predictor.detector.backbone.body)  # as `VideoPredictor.from_checkpoint` does
+    speed_up(predictor.detector, cfg.bf16)  # as `VideoPredictor.from_checkpoint` does
     frames = moving_noise(cfg.frames, *cfg.model.size)
 
     @torch.inference_mode()

@@ -18,9 +18,9 @@ from compfeat.inference.paste import paste
 from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
 from compfeat.media.sources import Recording
-from compfeat.models.backbone import fold_norms
 from compfeat.models.detector import CompFeat, Frames, Memory
 from compfeat.models.labels import Labels
+from compfeat.models.speed import speed_up
 from compfeat.quantities import Count, Side
 from compfeat.structures import Category, Detections, Tube, pad_and_stack
 
@@ -67,8 +67,8 @@ class VideoPredictor:
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, device: str | torch.device = "cpu", **changes: Any) -> "VideoPredictor":
-        """Rebuilds the predictor a training run was validated with, weights loaded, for inference: batch norms are
-        folded into the convolutions before them.
+        """Rebuilds the predictor a training run was validated with, weights loaded, in a form that is only for
+        inference: see `speed_up`.
 
         Args:
             path: a checkpoint written by ``train.py``.
@@ -87,7 +87,7 @@ class VideoPredictor:
             first = str(error).split("\n")[1].strip()  # of a line for each tensor
             raise CheckpointError(f"{path}: its weights do not fit the network it describes: {first}") from error
         predictor.detector.to(device).eval()
-        fold_norms(predictor.detector.backbone.body)
+        speed_up(predictor.detector, predictor.bf16)
         return predictor
 
     @property

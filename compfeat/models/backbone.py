@@ -4,7 +4,6 @@ from functools import partial
 from typing import Literal
 
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from torchvision.ops import FrozenBatchNorm2d
@@ -13,7 +12,6 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from compfeat.quantities import Channels, Layers
 
 BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
-NORMED = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1"))  # in a ResNet, its blocks, its downsampling
 
 
 def resnet_fpn(
@@ -50,17 +48,3 @@ def resnet_fpn(
         out_channels=out_channels,
         extra_blocks=LastLevelMaxPool(),
     )
-
-
-def fold_norms(body: nn.Module) -> None:
-    """Multiplies the batch norms of a ResNet into the convolutions before them: fewer passes over the maps, for
-    inference only. Norms whose statistics depend on the frame (group norm) stay."""
-    for block in body.modules():
-        for conv_name, norm_name in NORMED:
-            conv, norm = getattr(block, conv_name, None), getattr(block, norm_name, None)
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, FrozenBatchNorm2d | nn.BatchNorm2d):
-                conv.weight, conv.bias = fuse_conv_bn_weights(
-                    *(conv.weight, conv.bias),
-                    *(norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias),  # type: ignore[arg-type]
-                )
-                setattr(block, norm_name, nn.Identity())

@@ -66,6 +66,7 @@ class CompFeatRoIHeads(RoIHeads):
         Returns:
             the positive RoIs of each frame, and ``loss_classifier``, ``loss_box_reg``, ``loss_mask``.
         """
+        features = poolable(features)
         proposals, matched, labels, regression = self.select_training_samples(proposals, targets)
         roi_features = self._pool(self.box_roi_pool, features, proposals, image_sizes, memory)
         class_logits, box_regression = self._predict(roi_features)
@@ -99,6 +100,8 @@ class CompFeatRoIHeads(RoIHeads):
             features, proposals, image_sizes, memory: as in ``losses``.
             labels: chooses among the boxes of a frame.
         """
+        frames = frame_maps(features)
+        features = poolable(features)
         roi_features = self._pool(self.box_roi_pool, features, proposals, image_sizes, memory)
         class_logits, box_regression = self._predict(roi_features)
         counts = [len(p) for p in proposals]
@@ -108,14 +111,13 @@ class CompFeatRoIHeads(RoIHeads):
         mask_logits = self._mask_logits(features, boxes, image_sizes, memory)
         masks = maskrcnn_inference(mask_logits, [c.argmax(1) + 1 for c in classes])
         objects = self.object_features(features, boxes, image_sizes, memory)
-        frames = frame_maps(features)
         return [Detections(*parts) for parts in zip(boxes, classes, masks, objects, frames, strict=True)]
 
     def object_features(
         self, features: Features, boxes: list[Tensor], image_sizes: Sizes, memory: SupportMemories
     ) -> list[Tensor]:
         """Refined RoIAligned features ``[N_i, C, h, w]`` of the given boxes ``[N_i, 4]`` of each frame."""
-        return self._pool(self.box_roi_pool, features, boxes, image_sizes, memory)
+        return self._pool(self.box_roi_pool, poolable(features), boxes, image_sizes, memory)
 
     def _predict(self, roi_features: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Class logits and box deltas, float32 in mixed precision too: a coordinate needs more than eight bits."""
@@ -161,6 +163,11 @@ def refine_rois(attention: DualAttention, rois: Tensor, counts: list[int], memor
     padded = pad_sequence(rois.split(counts), batch_first=True)  # each clip with as many RoIs
     refined = attention.refine(padded.flatten(0, 1), memory).unflatten(0, padded.shape[:2])
     return torch.cat([x[:count] for x, count in zip(refined, counts, strict=True)])
+
+
+def poolable(features: Features) -> Features:
+    """Pyramid maps as RoIAlign takes them, float32 in torch's own memory format: made so once, not by every pooling."""
+    return {level: features[level].float().contiguous() for level in PYRAMID}
 
 
 def frame_maps(features: Features) -> Tensor:
