@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo detector shapes table1 table2 table3 table4 table5 reproduce dashboard test test-all lint format clean distclean
+.PHONY: help setup demo detector shapes table1 table2 table3 table4 table5 reproduce dashboard profile test test-all lint format clean distclean
 
 help: ## print this help
 	@echo "CompFeat: video instance segmentation. Targets:"
@@ -62,6 +62,10 @@ FOLDER ?= outputs/shapes_ablation
 dashboard: $(READY) ## compare runs on Weights & Biases: make dashboard FOLDER=outputs/shapes_ablation ENTITY=NAME PROJECT=NAME
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dashboard]' -c constraints.txt
 	$(BIN)/python scripts/dashboard.py runs=$(FOLDER) entity=$(ENTITY) project=$(PROJECT)
+
+profile: $(READY) ## where the time of a training step and of inference goes: tables, and traces under outputs/profile
+	$(BIN)/python scripts/benchmark.py training trace=outputs/profile/training.json $(ARGS)
+	$(BIN)/python scripts/benchmark.py inference trace=outputs/profile/inference.json $(ARGS)
 
 test: $(READY) ## run the test suite, a process a core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal

@@ -1,5 +1,6 @@
 """What CompFeat costs in inference: against torchvision's Mask R-CNN with the same backbone, frames and proposals."""
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -10,6 +11,7 @@ from omegaconf import OmegaConf
 
 from compfeat.benchmarks import report
 from compfeat.benchmarks.paired import compare
+from compfeat.benchmarks.trace import write_trace
 from compfeat.benchmarks.twin import torchvision_twin
 from compfeat.machine import peak_memory_gib
 from compfeat.models.speed import speed_up
@@ -22,6 +24,7 @@ class InferenceConfig(Protocol):
     frames: Count
     rounds: Count
     bf16: bool
+    trace: str | None
     data: Any
     model: Any
 
@@ -48,6 +51,9 @@ def inference(cfg: InferenceConfig) -> None:
     theirs.to(device).eval()
     speed_up(predictor.detector, cfg.bf16)  # as `VideoPredictor.from_checkpoint` does
     frames = moving_noise(cfg.frames, *cfg.model.size)
+
+    if cfg.trace is not None:
+        return write_trace(lambda: predictor.predict(frames), Path(cfg.trace))
 
     @torch.inference_mode()
     def reference() -> None:

@@ -1,17 +1,22 @@
 """What a training step costs in time and memory."""
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor, nn
+from torchvision.models.detection import MaskRCNN
 
 from compfeat.benchmarks import report
 from compfeat.benchmarks.paired import compare
+from compfeat.benchmarks.trace import write_trace
 from compfeat.benchmarks.twin import torchvision_twin
 from compfeat.machine import peak_memory_gib
+from compfeat.models.detector import CompFeat
 from compfeat.quantities import Count, SupportFrames
 from compfeat.structures import Clip, ClipBatch, FrameTarget
 
@@ -23,6 +28,7 @@ class TrainingConfig(Protocol):
     support_frames: SupportFrames
     objects: Count
     bf16: bool
+    trace: str | None
     steps: Count
     data: Any
     model: Any
@@ -39,34 +45,15 @@ def training(cfg: TrainingConfig) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recipe: Any = OmegaConf.to_container(cfg.model, resolve=True)
     detector = instantiate(recipe, _convert_="all").detector.to(device)
-    twin = torchvision_twin(detector, instantiate(cfg.model.detector.backbone), cfg.model.size).to(device)
     batch = noise(cfg.clips, cfg.support_frames, cfg.objects, *cfg.model.size).to(device)
 
-    def losses() -> list[Tensor]:
-        return [value for name, value in detector(batch).items() if name.startswith("loss_")]
-
-    def their_losses() -> list[Tensor]:
-        others = torch.cat([batch.reference, *batch.support.unbind(1)])
-        maps = twin.backbone(detector.normalize(others, batch.image_sizes * (1 + cfg.support_frames)))
-        images = list(detector.normalize(batch.current, batch.image_sizes))
-        return [*twin(images, batch.targets).values(), *(x.float().mean() for x in maps.values())]
-
-    def step_of(model: nn.Module, losses: Callable[[], list[Tensor]]) -> Callable[[], None]:
-        optimizer = instantiate(cfg.optimizer)([p for p in model.parameters() if p.requires_grad])
-
-        def step() -> None:
-            with torch.autocast(device.type, torch.bfloat16, enabled=cfg.bf16):
-                total = torch.stack(losses()).sum()
-            optimizer.zero_grad()
-            total.backward()
-            optimizer.step()
-
-        return step
-
-    ours = step_of(detector, losses)
+    ours = _step(cfg, detector, partial(_losses, detector, batch))
+    if cfg.trace is not None:
+        return write_trace(ours, Path(cfg.trace))
     ours()
     memory = peak_memory_gib(device)  # before the other one needs any
-    seconds = compare(ours, step_of(twin, their_losses), cfg.steps)
+    twin = torchvision_twin(detector, instantiate(cfg.model.detector.backbone), cfg.model.size).to(device)
+    seconds = compare(ours, _step(cfg, twin, partial(_twin_losses, twin, detector, batch)), cfg.steps)
     median = seconds.figures["seconds"]
     figures = {
         "device": device.type,
@@ -81,6 +68,32 @@ def training(cfg: TrainingConfig) -> None:
         ["ratio", seconds.ratio, 1 / seconds.ratio, ""],
     ]
     report(f"training steps of {cfg.clips} clips on {device.type}, median of {cfg.steps}", columns, rows, figures)
+
+
+def _step(cfg: TrainingConfig, model: nn.Module, losses: Callable[[], list[Tensor]]) -> Callable[[], None]:
+    """What trains a model once."""
+    optimizer = instantiate(cfg.optimizer)([p for p in model.parameters() if p.requires_grad])
+    device_type = next(model.parameters()).device.type
+
+    def step() -> None:
+        with torch.autocast(device_type, torch.bfloat16, enabled=cfg.bf16):
+            total = torch.stack(losses()).sum()
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+
+    return step
+
+
+def _losses(detector: CompFeat, batch: ClipBatch) -> list[Tensor]:
+    return [value for name, value in detector(batch).items() if name.startswith("loss_")]
+
+
+def _twin_losses(twin: MaskRCNN, detector: CompFeat, batch: ClipBatch) -> list[Tensor]:
+    others = [batch.reference, *batch.support.unbind(1)]
+    maps = twin.backbone(detector.normalize(torch.cat(others), batch.image_sizes * len(others)))
+    images = list(detector.normalize(batch.current, batch.image_sizes))
+    return [*twin(images, batch.targets).values(), *(x.float().mean() for x in maps.values())]
 
 
 def noise(clips: int, support_frames: int, objects: int, width: int, height: int) -> ClipBatch:

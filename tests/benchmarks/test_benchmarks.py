@@ -25,6 +25,15 @@ def test_speed_is_measured(name, arguments, figures, cache_of_its_own, tmp_path)
     assert all(measured[figure] > 0 for figure in figures)
 
 
+@pytest.mark.parametrize("name", [["training", "clips=1"], ["inference", "frames=3"]])
+def test_a_trace_says_where_time_goes(name, cache_of_its_own, tmp_path):
+    trace = tmp_path / "new" / "trace.json"
+    paths = [f"trace={trace}", f"hydra.run.dir={tmp_path}"]
+    said = command("scripts/benchmark.py", *name, *SMALL, *paths, cache=cache_of_its_own).stdout
+    assert "aten::" in said and str(trace) in said
+    assert json.loads(trace.read_text())["traceEvents"]
+
+
 def test_attention_never_holds_the_similarities(cache_of_its_own, tmp_path):
     size = ["height=32", "width=32", "channels=64", "support_frames=[8]", f"hydra.run.dir={tmp_path}"]
     said = command("scripts/benchmark.py", "attention", *size, cache=cache_of_its_own).stdout
