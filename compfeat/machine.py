@@ -20,6 +20,11 @@ def description() -> dict[str, str]:
     return machine | {library: version(library) for library in LIBRARIES}
 
 
+def best_device() -> torch.device:
+    """A GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def rank() -> int:
     """The number of this process among those of one run; the first, 0, speaks and writes for all."""
     return getattr(rank_zero_only, "rank", 0)

@@ -1,5 +1,6 @@
 """What CompFeat costs in inference: against torchvision's Mask R-CNN with the same backbone, frames and proposals."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +14,8 @@ from compfeat.benchmarks import report
 from compfeat.benchmarks.paired import compare
 from compfeat.benchmarks.trace import write_trace
 from compfeat.benchmarks.twin import torchvision_twin
-from compfeat.machine import peak_memory_gib
+from compfeat.inference.predictor import VideoPredictor
+from compfeat.machine import best_device, peak_memory_gib
 from compfeat.models.speed import speed_up
 from compfeat.quantities import Count
 
@@ -36,12 +38,8 @@ def inference(cfg: InferenceConfig) -> None:
     many detections as it may have. Support frames are embedded for every video anew. Mask R-CNN is run as its users run
     it: frame by frame, in torch's own memory format, and on a CPU in float32 whatever CompFeat runs in.
     """
-    torch.manual_seed(0)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    recipe: Any = OmegaConf.to_container(cfg.model, resolve=True)
-    predictor = instantiate(recipe, bf16=cfg.bf16, _convert_="all")
-    predictor.detector.to(device).eval()
-    predictor.detector.roi_heads.box_predictor.cls_score.bias.data[1] = 5.0
+    device = best_device()
+    predictor = sure_predictor(cfg.model, cfg.bf16, device)
     theirs = torchvision_twin(
         predictor.detector,
         instantiate(cfg.model.detector.backbone),
@@ -50,7 +48,7 @@ def inference(cfg: InferenceConfig) -> None:
     )
     theirs.to(device).eval()
     speed_up(predictor.detector, cfg.bf16)  # as `VideoPredictor.from_checkpoint` does
-    frames = moving_noise(cfg.frames, *cfg.model.size)
+    frames = list(moving_noise(cfg.frames, *cfg.model.size))
 
     if cfg.trace is not None:
         return write_trace(lambda: predictor.predict(frames), Path(cfg.trace))
@@ -76,9 +74,20 @@ def inference(cfg: InferenceConfig) -> None:
     report(f"inference on {device.type}, median of {cfg.rounds} rounds", ["", "s / frame", "frames / s"], rows, figures)
 
 
-def moving_noise(count: int, width: int, height: int) -> list[np.ndarray]:
+def sure_predictor(model: Any, bf16: bool, device: torch.device) -> VideoPredictor:
+    """A network of random weights that takes every proposal for an object: no frame has less to do than it may have."""
+    torch.manual_seed(0)
+    recipe: Any = OmegaConf.to_container(model, resolve=True)
+    predictor: VideoPredictor = instantiate(recipe, bf16=bf16, _convert_="all")
+    predictor.detector.roi_heads.box_predictor.cls_score.bias.data[1] = 5.0
+    predictor.detector.to(device).eval()
+    return predictor
+
+
+def moving_noise(count: int, width: int, height: int) -> Iterator[np.ndarray]:
     """``count`` uint8 frames ``[height, width, 3]`` of a smooth random picture that moves."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (height // 16 + 2, (width + 4 * count) // 16 + 2, 3)).astype(np.uint8)
     picture = cv2.resize(coarse, (width + 4 * count, height), interpolation=cv2.INTER_CUBIC)
-    return [np.ascontiguousarray(picture[:, 4 * i : 4 * i + width]) for i in range(count)]
+    for i in range(count):
+        yield np.ascontiguousarray(picture[:, 4 * i : 4 * i + width])

@@ -15,7 +15,7 @@ from compfeat.benchmarks import report
 from compfeat.benchmarks.paired import compare
 from compfeat.benchmarks.trace import write_trace
 from compfeat.benchmarks.twin import torchvision_twin
-from compfeat.machine import peak_memory_gib
+from compfeat.machine import best_device, peak_memory_gib
 from compfeat.models.detector import CompFeat
 from compfeat.quantities import Count, SupportFrames
 from compfeat.structures import Clip, ClipBatch, FrameTarget
@@ -42,7 +42,7 @@ def training(cfg: TrainingConfig) -> None:
     frames, with the backbone forward and backward on all others.
     """
     torch.manual_seed(0)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     recipe: Any = OmegaConf.to_container(cfg.model, resolve=True)
     detector = instantiate(recipe, _convert_="all").detector.to(device)
     batch = noise(cfg.clips, cfg.support_frames, cfg.objects, *cfg.model.size).to(device)

@@ -5,19 +5,23 @@ from typing import Any
 
 from compfeat.benchmarks.attention import attention
 from compfeat.benchmarks.data import data
+from compfeat.benchmarks.device import device
 from compfeat.benchmarks.evaluation import evaluation
 from compfeat.benchmarks.inference import inference
 from compfeat.benchmarks.masks import masks
 from compfeat.benchmarks.training import training
+from compfeat.benchmarks.video import video
 from compfeat.commands.launch import launch_named
 
 BENCHMARKS: dict[str, Callable[[Any], None]] = {
     "attention": attention,
     "data": data,
+    "device": device,
     "evaluation": evaluation,
     "inference": inference,
     "masks": masks,
     "training": training,
+    "video": video,
 }
 
 

@@ -6,6 +6,7 @@ import torch
 from hydra.utils import instantiate
 
 from compfeat.inference.predictor import VideoPredictor
+from compfeat.machine import best_device
 
 
 class CheckpointConfig(Protocol):
@@ -34,7 +35,7 @@ def find_device(name: str) -> torch.device:
         ValueError: there is no such device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return best_device()
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:

@@ -17,12 +17,31 @@ FEW = ["scale.videos=4", "scale.objects=6", "scale.frames=4", "scale.pictures=2"
         ("evaluation", [*FEW, "tubes=2", "rounds=1"], {"seconds", "their_seconds", "ratio", "peak_memory_gib"}),
         ("masks", ["width=96", "height=64", "sides=[4,40]", "frames=2", "rounds=1"], {"their_seconds", "ratio"}),
         ("training", [*SMALL, "clips=1", "steps=1"], {"ratio", "clips_per_second", "peak_memory_gib"}),
+        ("video", [*SMALL, "video_size=[96,64]", "frames=6"], {"frames_per_second", "peak_memory_gib"}),
     ],
 )
 def test_speed_is_measured(name, arguments, figures, cache_of_its_own, tmp_path):
     said = command("scripts/benchmark.py", name, *arguments, f"hydra.run.dir={tmp_path}", cache=cache_of_its_own).stdout
     measured = json.loads(said.splitlines()[-1])
     assert all(measured[figure] > 0 for figure in figures)
+
+
+def test_all_figures_of_a_machine_are_taken_in_one_go(cache_of_its_own, tmp_path):
+    few = "data.generator.train_videos=2 data.generator.valid_videos=2 data.generator.length=4 data.batch_size=2"
+    masks = "scripts/benchmark.py masks width=96 height=64 sides=[4,40] frames=2 rounds=1"
+    good = f"train.py {few} trainer.max_epochs=1 callbacks.overlays=null trainer.accelerator=cpu"
+    parts = [
+        *("~benchmarks", "~trainings"),
+        f"+benchmarks={{masks: '{masks}'}}",
+        f"+trainings={{good: '{good}', bad: 'train.py trainer.max_epoch=1'}}",
+    ]
+    few_frames = ["frames=2", "steps=2", f"hydra.run.dir={tmp_path}"]
+    said = command("scripts/benchmark.py", "device", *SMALL, *few_frames, *parts, cache=cache_of_its_own)
+    figures = json.loads(said.stdout.splitlines()[-1])
+    tubes, losses, masks, good, bad = list(figures.values())[:5]
+    assert tubes["with_equal_identity"] == tubes["boxes"] > 0 and tubes["most_pixels_moved"] == 0
+    assert losses["first_loss"] > 0 and losses["most_relative_difference"] < 1e-5
+    assert masks["ratio"] > 0 and good["steps"] == 1 and "max_epoch" in bad["failed"]
 
 
 @pytest.mark.parametrize("name", [["training", "clips=1"], ["inference", "frames=3"]])
