@@ -33,8 +33,8 @@ class DeviceConfig(Protocol):
 
     frames: Count
     steps: Count
-    benchmarks: dict[str, str]
-    trainings: dict[str, str]
+    benchmarks: Mapping[str, str]
+    trainings: Mapping[str, str]
     optimizer: Any
     data: Any
     model: Any
