@@ -57,6 +57,8 @@ class ShapesGenerator:
         occlusion: 0 keeps the objects apart, 1 sends all of them across the frame through one place.
         jumps: probability that, between two frames, the objects change places at random.
         scenes: whether the kind of the background tells which of the two markings each outline has.
+        colour_hint: probability that an object has the marking that its colour hints at: frames that hide markings then
+            mislead about the others, each of their frames in the same way. 0.5 hints at nothing.
         stills: still images in the split of that name.
 
     Raises:
@@ -77,6 +79,7 @@ class ShapesGenerator:
     occlusion: Share = 0.5
     jumps: Share = 0.0
     scenes: bool = False
+    colour_hint: Share = 0.5
     stills: Natural = 0
 
     def __post_init__(self) -> None:
@@ -86,9 +89,11 @@ class ShapesGenerator:
         for knob, low in lowest.items():
             if getattr(self, knob) < low:
                 raise ValueError(f"shapes: {knob} must be at least {low}, not {getattr(self, knob)}")
-        for knob in ("degraded", "lookalikes", "occlusion", "jumps"):
+        for knob in ("degraded", "lookalikes", "occlusion", "jumps", "colour_hint"):
             if not 0 <= getattr(self, knob) <= 1:
                 raise ValueError(f"shapes: {knob} must lie between 0 and 1, not {getattr(self, knob)}")
+        if self.scenes and self.colour_hint != 0.5:
+            raise ValueError("shapes: either scenes or colour_hint tells the marking; leave one of them as it is")
         if self.lookalikes and self.max_objects < 2:
             raise ValueError("shapes: lookalikes needs max_objects of at least 2; set lookalikes to 0 or raise it")
 
@@ -198,6 +203,8 @@ class ShapesGenerator:
             outline, marking = int(rng.integers(len(OUTLINES))), int(rng.integers(len(MARKINGS)))
             if self.scenes:  # two bits of the scene, one for the even and one for the odd outlines
                 marking = scene >> (outline % 2) & 1
+            if self.colour_hint != 0.5:  # warm colours hint at the first marking, cold ones at the second
+                marking = int(hue >= 0.5) ^ int(rng.random() >= self.colour_hint)
             look = (float(hue), rng.uniform(0.65, 0.95), rng.uniform(0.8, 1.0))
             cast.append(Actor(outline, marking, look, rng.uniform(*DIAMETER), rng.uniform(0, np.pi)))
         if alike:

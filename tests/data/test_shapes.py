@@ -118,6 +118,19 @@ def test_a_scene_tells_the_marking_of_an_outline(tmp_path):
     assert not any(map(both_markings, pairs(scenes=True)))
 
 
+@pytest.mark.parametrize(("hint", "least", "most"), [(0.5, 0.3, 0.7), (0.8, 0.7, 0.9), (1.0, 1.0, 1.0)])
+def test_colour_hints_at_the_marking_as_often_as_it_is_told_to(hint, least, most):
+    generator = ShapesGenerator(lookalikes=0, max_objects=8, colour_hint=hint)
+    cast = [actor for seed in range(60) for actor in generator._cast(np.random.default_rng(seed), scene=0)]
+    hinted = np.mean([actor.marking == (actor.hsv[0] >= 0.5) for actor in cast])
+    assert least <= hinted <= most
+
+
+def test_a_scene_and_a_colour_do_not_both_tell_the_marking():
+    with pytest.raises(ValueError, match="either scenes or colour_hint"):
+        ShapesGenerator(scenes=True, colour_hint=0.7)
+
+
 def test_the_colour_of_a_tinted_background_tells_its_kind():
     def mean_hue(scene: int) -> float:
         drawn = [draw_background(np.random.default_rng(i), scene, True, 32, 32, 1.0).mean((0, 1)) for i in range(60)]
