@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from compfeat.benchmarks import report
 from compfeat.benchmarks.inference import moving_noise, sure_predictor
-from compfeat.benchmarks.training import noise
+from compfeat.benchmarks.training import losses_of, noise
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.machine import best_device
 from compfeat.models.detector import CompFeat
@@ -99,7 +99,7 @@ def _losses(cfg: DeviceConfig, detector: CompFeat, batch: Any) -> list[float]:
     optimizer = instantiate(cfg.optimizer)(detector.parameters())
     totals = []
     for _ in range(cfg.steps):
-        total = torch.stack([value for name, value in detector(batch).items() if name.startswith("loss_")]).sum()
+        total = torch.stack(losses_of(detector, batch)).sum()
         optimizer.zero_grad()
         total.backward()
         optimizer.step()

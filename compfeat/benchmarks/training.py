@@ -47,7 +47,7 @@ def training(cfg: TrainingConfig) -> None:
     detector = instantiate(recipe, _convert_="all").detector.to(device)
     batch = noise(cfg.clips, cfg.support_frames, cfg.objects, *cfg.model.size).to(device)
 
-    ours = _step(cfg, detector, partial(_losses, detector, batch))
+    ours = _step(cfg, detector, partial(losses_of, detector, batch))
     if cfg.trace is not None:
         return write_trace(ours, Path(cfg.trace))
     ours()
@@ -85,7 +85,8 @@ def _step(cfg: TrainingConfig, model: nn.Module, losses: Callable[[], list[Tenso
     return step
 
 
-def _losses(detector: CompFeat, batch: ClipBatch) -> list[Tensor]:
+def losses_of(detector: CompFeat, batch: ClipBatch) -> list[Tensor]:
+    """The losses of a batch, scalars."""
     return [value for name, value in detector(batch).items() if name.startswith("loss_")]
 
 

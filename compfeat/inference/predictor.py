@@ -109,13 +109,10 @@ class VideoPredictor:
             FrameError: a frame is of another kind, or of another size than those before it.
         """
         self.reset()
-        with self._precision():
-            self._look_ahead(frames)
+        self._look_ahead(frames)
         tubes: dict[int, Tube] = {}
         for batch in self._batches(frames):
-            with self._precision():
-                advanced = self._advance(batch)
-            for now in chain.from_iterable(advanced):
+            for now in chain.from_iterable(self._advance(batch)):
                 tubes.setdefault(now.track_id, Tube(now.track_id)).extend(now)
             if progress is not None:
                 progress(len(batch))
@@ -129,8 +126,7 @@ class VideoPredictor:
 
         The frame and the errors raised are those of ``predict``.
         """
-        with self._precision():
-            return self._advance([frame])[0]
+        return self._advance([frame])[0]
 
     def reset(self) -> None:
         """Forgets the video seen so far."""
@@ -159,25 +155,27 @@ class VideoPredictor:
         wanted = uniform_frames(_count(frames), self.support.frames)
         if taken := _take(frames, set(wanted)):
             self._check(list(taken.values()), list(taken))
-            seen = chain.from_iterable(self._extract(batch).split() for batch in self._batches(taken.values()))
-            self._ahead = dict(zip(taken, zip(taken.values(), seen, strict=True), strict=True))
-            support = [self._ahead[index][1] for index in wanted if index in taken]
-            self.support.fill(Frames.join(support).maps)
-            self._memory = self.detector.remember(self.support.maps)
+            with self._precision():
+                seen = chain.from_iterable(self._extract(batch).split() for batch in self._batches(taken.values()))
+                self._ahead = dict(zip(taken, zip(taken.values(), seen, strict=True), strict=True))
+                support = [self._ahead[index][1] for index in wanted if index in taken]
+                self.support.fill(Frames.join(support).maps)
+                self._memory = self.detector.remember(self.support.maps)
             self._causal = False
 
     @torch.inference_mode()
     def _advance(self, frames: Sequence[np.ndarray]) -> list[list[Tube]]:
         self._check(frames, range(self._next_frame, self._next_frame + len(frames)))
-        seen = self._extract_next(frames)
-        if self._causal:  # frame by frame, so that a stream and a video give the same
-            found = [self._detect_causally(frame) for frame in seen.split()]
-        else:
-            found = self.detector.detect(seen, self._memory, self.labels)
-        return [
-            self._associate(detections, frame.shape[:2], size)
-            for detections, frame, size in zip(found, frames, seen.image_sizes, strict=True)
-        ]
+        with self._precision():
+            seen = self._extract_next(frames)
+            if self._causal:  # frame by frame, so that a stream and a video give the same
+                found = [self._detect_causally(frame) for frame in seen.split()]
+            else:
+                found = self.detector.detect(seen, self._memory, self.labels)
+            return [
+                self._associate(detections, frame.shape[:2], size)
+                for detections, frame, size in zip(found, frames, seen.image_sizes, strict=True)
+            ]
 
     def _check(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> None:
         for index, frame in zip(indices, frames, strict=True):
