@@ -3,7 +3,8 @@
 Textured shapes move, turn, grow, hide each other and leave the frame over a slowly moving background. The classes are
 outlines times fine markings ("striped disc", "checked disc", ...), so that they come in pairs that differ in nothing
 but the marking. Colours are random and say nothing about the class. A degraded frame hides the markings but not the
-outlines: only other frames of the video then know the class. Every knob of `ShapesGenerator` isolates one claim of the
+outlines: only other frames of the video then know the class; and it hides the fringes that some objects have, which
+belong to their masks: only other frames then know the mask. Every knob of `ShapesGenerator` isolates one claim of the
 paper; degradation draws from a random stream of its own, so another share of it gives the same film, degraded.
 """
 
@@ -37,6 +38,7 @@ SUPERSAMPLING = 2
 MIN_VISIBLE_AREA = 12  # pixels; below this an object counts as hidden
 UNIT_SIDE = 96  # lengths below are in pixels of a frame whose shorter side is this; other frames scale them
 DIAMETER = (26.0, 44.0)
+FRINGE = 1.3  # diameter of an object with its fringe over that without
 PAN = 8.0  # how far the background moves to either side
 JPEG_QUALITY = 92
 
@@ -59,6 +61,7 @@ class ShapesGenerator:
         scenes: whether the kind of the background tells which of the two markings each outline has.
         colour_hint: probability that an object has the marking that its colour hints at: frames that hide markings then
             mislead about the others, each of their frames in the same way. 0.5 hints at nothing.
+        fringed: probability that an object has a fringe around it, which degraded frames do not show.
         stills: still images in the split of that name.
 
     Raises:
@@ -80,6 +83,7 @@ class ShapesGenerator:
     jumps: Share = 0.0
     scenes: bool = False
     colour_hint: Share = 0.5
+    fringed: Share = 0.0
     stills: Natural = 0
 
     def __post_init__(self) -> None:
@@ -89,7 +93,7 @@ class ShapesGenerator:
         for knob, low in lowest.items():
             if getattr(self, knob) < low:
                 raise ValueError(f"shapes: {knob} must be at least {low}, not {getattr(self, knob)}")
-        for knob in ("degraded", "lookalikes", "occlusion", "jumps", "colour_hint"):
+        for knob in ("degraded", "lookalikes", "occlusion", "jumps", "colour_hint", "fringed"):
             if not 0 <= getattr(self, knob) <= 1:
                 raise ValueError(f"shapes: {knob} must lie between 0 and 1, not {getattr(self, knob)}")
         if self.scenes and self.colour_hint != 0.5:
@@ -107,8 +111,9 @@ class ShapesGenerator:
         """Writes ``{split}/instances.json`` and ``{split}/JPEGImages/<video>/<frame>.jpg`` of the splits that are not
         there yet; returns `path`.
 
-        The json is that of YouTube-VIS with compressed RLE; each video also has ``degraded``, one bool a frame. The
-        folder of a split appears complete or not at all, also when several processes write it at once.
+        The json is that of YouTube-VIS with compressed RLE. Beside it each video has ``degraded``, one bool a frame,
+        and each annotation what degraded frames say: ``hinted_category_id``, and ``shown_segmentations``, no fringes.
+        The folder of a split appears complete or not at all, also when several processes write it at once.
 
         Raises:
             ValueError: there is no such split.
@@ -155,6 +160,7 @@ class ShapesGenerator:
         scene = int(casting.integers(len(BACKGROUNDS)))
         cast = self._cast(casting, scene)
         sprites = [draw_sprite(actor, self.wavelength, unit) for actor in cast]
+        bare = [draw_sprite(actor._replace(fringed=False), self.wavelength, unit) for actor in cast]
         background = draw_background(casting, scene, self.scenes, self.width, self.height, unit)
         poses = self._poses(motion, len(cast), unit)
         pan = PAN * unit * (1 + np.sin(motion.uniform(0, 6.3, 2) + np.linspace(0, 1.5, self.length)[:, None]))
@@ -163,9 +169,12 @@ class ShapesGenerator:
         names = [f"{index:04d}/{frame:05d}.jpg" for frame in range(self.length)]
         images = folder / "JPEGImages"
         (images / f"{index:04d}").mkdir(parents=True)
-        tubes = []
+        tubes, shown = [], []
         for frame, name in enumerate(names):
             image, masks = render(background, pan[frame], sprites, poses[frame], self.width, self.height)
+            visible = masks
+            if degraded[frame] and any(actor.fringed for actor in cast):
+                image, visible = render(background, pan[frame], bare, poses[frame], self.width, self.height)
             if degraded[frame]:
                 image = degrade(image, camera, self.wavelength, unit)
             else:
@@ -173,11 +182,12 @@ class ShapesGenerator:
             pixels = image.clip(0, 255).astype(np.uint8)[..., ::-1]  # OpenCV writes BGR
             cv2.imwrite(str(images / name), pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
             tubes.append([annotate(mask) for mask in masks])
+            shown.append([annotate(mask)[0] for mask in visible])
 
         video_id, size = index + 1, {"width": self.width, "height": self.height, "length": self.length}
         video = {"id": video_id, **size, "file_names": names, "degraded": degraded.tolist()}
         annotations = []
-        for actor, tube in zip(cast, zip(*tubes, strict=True), strict=True):
+        for actor, tube, shown_tube in zip(cast, zip(*tubes, strict=True), zip(*shown, strict=True), strict=True):
             segmentations, boxes, areas = zip(*tube, strict=True)
             if any(areas):
                 annotations.append(
@@ -190,6 +200,8 @@ class ShapesGenerator:
                         "bboxes": boxes,
                         "areas": areas,
                     }
+                    | ({"shown_segmentations": shown_tube} if self.fringed else {})
+                    | ({"hinted_category_id": actor.hinted_category} if self.colour_hint != 0.5 else {})
                 )
         return video, annotations
 
@@ -203,13 +215,15 @@ class ShapesGenerator:
             outline, marking = int(rng.integers(len(OUTLINES))), int(rng.integers(len(MARKINGS)))
             if self.scenes:  # two bits of the scene, one for the even and one for the odd outlines
                 marking = scene >> (outline % 2) & 1
-            if self.colour_hint != 0.5:  # warm colours hint at the first marking, cold ones at the second
-                marking = int(hue >= 0.5) ^ int(rng.random() >= self.colour_hint)
+            if self.colour_hint != 0.5:
+                marking = hinted_marking(hue) ^ int(rng.random() >= self.colour_hint)
             look = (float(hue), rng.uniform(0.65, 0.95), rng.uniform(0.8, 1.0))
-            cast.append(Actor(outline, marking, look, rng.uniform(*DIAMETER), rng.uniform(0, np.pi)))
+            actor = Actor(outline, marking, look, rng.uniform(*DIAMETER), rng.uniform(0, np.pi))
+            cast.append(actor._replace(fringed=bool(self.fringed) and bool(rng.random() < self.fringed)))
         if alike:
+            first = cast[0]
             for twin in range(1, int(rng.integers(2, count + 1))):
-                cast[twin] = cast[twin]._replace(outline=cast[0].outline, marking=cast[0].marking, hsv=cast[0].hsv)
+                cast[twin] = first._replace(diameter=cast[twin].diameter, direction=cast[twin].direction)
         return [cast[i] for i in rng.permutation(count)]
 
     def _poses(self, rng: np.random.Generator, count: int, unit: float) -> np.ndarray:
@@ -244,17 +258,27 @@ class ShapesGenerator:
 
 
 class Actor(NamedTuple):
-    """What an object is: its class, colour, diameter (in units) and the direction of its marking (radians)."""
+    """What an object is: its class, colour, diameter without fringe (in units), direction of its marking (radians)."""
 
     outline: int
     marking: int
     hsv: tuple[float, float, float]
     diameter: float
     direction: float
+    fringed: bool = False
 
     @property
     def category(self) -> int:
         return self.outline * len(MARKINGS) + self.marking + 1
+
+    @property
+    def hinted_category(self) -> int:
+        return self._replace(marking=hinted_marking(self.hsv[0])).category
+
+
+def hinted_marking(hue: float) -> int:
+    """Warm colours hint at the first marking, cold ones at the second."""
+    return int(hue >= 0.5)
 
 
 def rgb(hue: float, saturation: float, value: float) -> np.ndarray:
@@ -278,11 +302,16 @@ def draw_sprite(actor: Actor, wavelength: float, unit: float) -> np.ndarray:
     """``[S, S, 4] float32``: RGB in [0, 255] times alpha, and alpha in [0, 1]; upright, supersampled, centred."""
     radius = actor.diameter * unit * SUPERSAMPLING / 2
     corners = radius * outline_points(actor.outline)
-    middle = int(np.ceil(np.linalg.norm(corners, axis=1).max())) + 2
+    reach = FRINGE if actor.fringed else 1.0
+    middle = int(np.ceil(reach * np.linalg.norm(corners, axis=1).max())) + 2
     side = 2 * middle + 1
-    alpha = np.zeros((side, side), np.uint8)
-    points = np.round(16 * (middle + corners)).astype(np.int32)
-    cv2.fillPoly(alpha, [points], 255, cv2.LINE_AA, shift=4)
+
+    def filled(corners: np.ndarray) -> np.ndarray:
+        canvas = np.zeros((side, side), np.uint8)
+        cv2.fillPoly(canvas, [np.round(16 * (middle + corners)).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
+        return canvas
+
+    body, alpha = filled(corners), filled(reach * corners)
 
     y, x = (np.mgrid[:side, :side] - middle) / (unit * SUPERSAMPLING)
     along = x * np.cos(actor.direction) + y * np.sin(actor.direction)
@@ -297,8 +326,10 @@ def draw_sprite(actor: Actor, wavelength: float, unit: float) -> np.ndarray:
     hue, saturation, value = actor.hsv
     light, dark = rgb(hue, 0.45 * saturation, value), rgb(hue, saturation, 0.42 * value)
     colour = dark + (light - dark) * bright[..., None]
-    rim = cv2.distanceTransform((alpha > 127).astype(np.uint8), cv2.DIST_L2, 3) < 1.3 * unit * SUPERSAMPLING
+    rim = cv2.distanceTransform((body > 127).astype(np.uint8), cv2.DIST_L2, 3) < 1.3 * unit * SUPERSAMPLING
     colour[rim] = 0.6 * dark
+    if actor.fringed:
+        colour[body <= 127] = rgb(hue, 0.7 * saturation, 0.75 * value)
     opacity = alpha[..., None] / np.float32(255)
     return np.concatenate([colour * opacity, opacity], axis=-1).astype(np.float32)
 

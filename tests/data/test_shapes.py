@@ -131,6 +131,24 @@ def test_a_scene_and_a_colour_do_not_both_tell_the_marking():
         ShapesGenerator(scenes=True, colour_hint=0.7)
 
 
+def test_degraded_frames_do_not_show_fringes_which_belong_to_masks_all_the_same(tmp_path):
+    def areas(segmentations) -> np.ndarray:
+        masks = [rle and decode_mask(rle | {"counts": rle["counts"].encode()}) for rle in segmentations]
+        return np.array([0 if mask is None else mask.sum() for mask in masks])
+
+    knobs = dict(TINY, train_videos=24, degraded=0.5, max_objects=1, lookalikes=0, fringed=0.5)
+    content = json.loads((ShapesGenerator(**knobs).write(tmp_path) / "train/instances.json").read_text())
+    shares = []
+    for video, entry in zip(content["videos"], content["annotations"], strict=True):  # one object each
+        whole, shown = areas(entry["segmentations"]), areas(entry["shown_segmentations"])
+        clear, hidden = ~np.array(video["degraded"]) & (whole > 0), np.array(video["degraded"]) & (whole > 0)
+        assert (whole[clear] == shown[clear]).all()
+        shares += [(shown[hidden] / whole[hidden]).mean()] if hidden.any() else []
+    fringed = np.array(shares) < 1
+    assert 0.2 < fringed.mean() < 0.8
+    assert np.array(shares)[fringed].mean() == pytest.approx(1 / 1.3**2, abs=0.08)
+
+
 def test_the_colour_of_a_tinted_background_tells_its_kind():
     def mean_hue(scene: int) -> float:
         drawn = [draw_background(np.random.default_rng(i), scene, True, 32, 32, 1.0).mean((0, 1)) for i in range(60)]
