@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,15 +10,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 
 from compfeat.commands.console import console, print_table
-from compfeat.commands.loading import load_predictor
+from compfeat.commands.loading import find_devices, predictor_maker
 from compfeat.data.annotations.layout import find_annotations
 from compfeat.data.datamodule import VISDataModule
 from compfeat.evaluation.breakdown import KINDS
 from compfeat.evaluation.tube_ap import METRICS, Results, Truth
 from compfeat.experiments.dashboard import Dashboard
-from compfeat.experiments.measurement import Measurement, measure, score
+from compfeat.experiments.measurement import Measurement, Predict, measure, score
 from compfeat.experiments.record import Run
-from compfeat.quantities import Seed
+from compfeat.inference.shares import predict_in_shares
+from compfeat.quantities import Count, Seed
 
 
 class EvaluateConfig(Protocol):
@@ -27,6 +29,7 @@ class EvaluateConfig(Protocol):
     results: str | None
     tracking: bool
     device: str
+    devices: Count | None
     bf16: bool
     output: str
     seed: Seed
@@ -55,7 +58,8 @@ def evaluate(cfg: EvaluateConfig) -> None:
         if tracking_metrics:
             _tell_tracking(tracking_metrics(truth, results), output)
         return
-    predictor = load_predictor(cfg)
+    make, devices = predictor_maker(cfg), find_devices(cfg.device, cfg.devices)
+    predictor = make(devices[0])
     data: VISDataModule = instantiate(cfg.data)
     data.prepare_data()
     data.setup("validate")
@@ -64,7 +68,10 @@ def evaluate(cfg: EvaluateConfig) -> None:
             f"{cfg.ckpt} was trained for other classes ({_names(predictor.class_names)}) than the data has "
             f"({_names([c.name for c in data.categories])}): choose the data set it was trained on with data=..."
         )
-    measured = measure(predictor, data, output, "evaluating")
+    predict: Predict = partial(map, predictor.predict)  # in this process
+    if len(devices) > 1:
+        predict = partial(predict_in_shares, make, devices=devices)
+    measured = measure(predict, data, output, "evaluating")
     if measured is None:
         console.print(f"[bold red]no ground truth in this split: nothing can be scored[/]; results in {output}")
         return

@@ -1,5 +1,7 @@
 """The network of a checkpoint, as the commands that use one are told."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -20,12 +22,27 @@ class CheckpointConfig(Protocol):
     labels: Any
 
 
-def load_predictor(cfg: CheckpointConfig) -> VideoPredictor:
-    """The predictor of a checkpoint on its device, with the tracker, support policy and labels of the call, if any."""
+def predictor_maker(cfg: CheckpointConfig) -> Callable[[torch.device], VideoPredictor]:
+    """Builds the predictor of a checkpoint on a device, with the tracker, support policy and labels of the call."""
     parts = {name: getattr(cfg, name, None) for name in ("tracker", "support", "labels")}
     changes = {name: instantiate(part) for name, part in parts.items() if part is not None}
-    device = find_device(cfg.device)
-    return VideoPredictor.from_checkpoint(cfg.ckpt, device, bf16=cfg.bf16, **changes)
+    return partial(VideoPredictor.from_checkpoint, cfg.ckpt, bf16=cfg.bf16, **changes)
+
+
+def find_devices(name: str, count: int | None) -> list[torch.device]:
+    """Devices to share work among: as many of the kind of ``name``; without a count all GPUs, or one CPU.
+
+    Raises:
+        ValueError: there are not so many.
+    """
+    first = find_device(name)
+    if first.type == "cpu":
+        return [first] * (count or 1)
+    every = [torch.device(first.type, index) for index in range(torch.accelerator.device_count())]
+    there = [first] if ":" in name else every
+    if (count or 1) > len(there):
+        raise ValueError(f"devices={count}: device={name} is {len(there)}")
+    return there[:count]
 
 
 def find_device(name: str) -> torch.device:

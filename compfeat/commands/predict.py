@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from compfeat.commands.console import console
-from compfeat.commands.loading import load_predictor
+from compfeat.commands.loading import find_device, predictor_maker
 from compfeat.evaluation.results import to_results, write_results
 from compfeat.inference.predictor import VideoPredictor
+from compfeat.inference.read_ahead import read_ahead
 from compfeat.media.overlays import draw_tubes, overlay
 from compfeat.media.sinks import write_video
 from compfeat.media.sources import Camera, open_frames
@@ -34,7 +35,7 @@ class PredictConfig(Protocol):
 
 def predict(cfg: PredictConfig) -> None:
     """Writes overlay.mp4 and results.json of one video as ``conf/predict.yaml`` describes."""
-    predictor = load_predictor(cfg)
+    predictor = predictor_maker(cfg)(find_device(cfg.device))
     frames = open_frames(cfg.video)
     output = Path(cfg.output)
     if isinstance(frames, Camera):
@@ -53,7 +54,7 @@ def predict(cfg: PredictConfig) -> None:
     ids = [category.id for category in predictor.categories]
     write_results(to_results(1, length, tubes, ids), output / "results.json")
     drawn = [tube for tube in tubes if tube.score >= cfg.score]
-    write_video(output / "overlay.mp4", overlay(frames, drawn, predictor.class_names), frames.fps)
+    write_video(output / "overlay.mp4", read_ahead(overlay(frames, drawn, predictor.class_names)), frames.fps)
     console.print(f"drawn: {len(drawn)} of {len(tubes)} objects found, {output / 'overlay.mp4'}", soft_wrap=True)
 
 

@@ -4,6 +4,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -158,7 +159,7 @@ def _evaluate(
     data.use_test_split()
     data.prepare_data()
     data.setup("validate")
-    measured = measure(predictor, data, output, f"{cfg.name}-{cfg.seed}, {name}")
+    measured = measure(partial(map, predictor.predict), data, output, f"{cfg.name}-{cfg.seed}, {name}")
     if measured is None:
         console.print(f"{cfg.name}-{cfg.seed}, {name}: no ground truth to measure by", soft_wrap=True)
         return

@@ -1,18 +1,22 @@
 """What is measured of results, and the files it is written to."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from compfeat.data.datamodule import VISDataModule
 from compfeat.data.holdout import write_ids
 from compfeat.evaluation.breakdown import Breakdown, breakdown
 from compfeat.evaluation.results import to_results, write_results, zip_results
 from compfeat.evaluation.tube_ap import TubeEvaluation
-from compfeat.inference.predictor import VideoPredictor
 from compfeat.progress import tracked
+from compfeat.structures import Tube
+
+Predict = Callable[[Iterable[Sequence[np.ndarray]]], Iterator[list[Tube]]]
 
 
 class Measurement(NamedTuple):
@@ -22,11 +26,13 @@ class Measurement(NamedTuple):
     errors: Breakdown
 
 
-def measure(predictor: VideoPredictor, data: VISDataModule, output: Path, told: str) -> Measurement | None:
+def measure(predict: Predict, data: VISDataModule, output: Path, told: str) -> Measurement | None:
     """Predicts the validation videos of ``data``; writes results.json and its zip into ``output``, and what ``score``
     writes.
 
     Args:
+        predict: gives the tubes of one video after the other.
+        data: of the classes of the network.
         told: what its progress is called.
 
     Returns:
@@ -34,11 +40,12 @@ def measure(predictor: VideoPredictor, data: VISDataModule, output: Path, told: 
     """
     if data.held_out is not None:
         write_ids(data.held_out, output / "holdout.txt")
-    videos = data.val_dataloader()
-    ids = [category.id for category in predictor.categories]
+    videos = list(data.val_dataloader())
+    ids = [category.id for category in data.categories]
     results: list[dict] = []
-    for video in tracked(videos, told, len(videos), "videos"):
-        results += to_results(video.id, len(video.frames), predictor.predict(video.frames), ids)
+    found = predict(video.frames for video in videos)
+    for video, tubes in zip(videos, tracked(found, told, len(videos), "videos"), strict=True):
+        results += to_results(video.id, len(video.frames), tubes, ids)
     path = output / "results.json"
     write_results(results, path)
     zip_results(path)

@@ -1,10 +1,11 @@
 """From frames to tubes: the only inference loop there is; validation, the scripts and streams all run through it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
 import numpy as np
@@ -15,6 +16,7 @@ from compfeat.data.clips.sampler import uniform_frames
 from compfeat.data.clips.transforms import resize_image
 from compfeat.inference.checkpoint import CheckpointError, read_checkpoint
 from compfeat.inference.paste import paste
+from compfeat.inference.read_ahead import read_ahead
 from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
 from compfeat.media.sources import Recording
@@ -27,6 +29,40 @@ from compfeat.structures import Category, Detections, Tube, pad_and_stack
 
 class FrameError(ValueError):
     """A frame is not what a network can be shown; the message says which and what is expected."""
+
+
+class Batch(NamedTuple):
+    """Successive frames of a video, as they were read and as the network sees them.
+
+    ``first`` is the index of the first, ``images [N, 3, H, W]`` are uint8 and padded, ``sizes`` (height, width) before.
+    """
+
+    first: int
+    frames: list[np.ndarray]
+    images: Tensor
+    sizes: list[tuple[int, int]]
+
+
+class Sighting(NamedTuple):
+    """The detections of one frame that have an identity; boxes and mask probabilities in pixels of the whole frame."""
+
+    frame: int
+    size: tuple[int, int]
+    identities: list[int | None]
+    boxes: Tensor
+    masks: Tensor
+    classes: list[list[float]]
+
+    def tubes(self) -> list[Tube]:
+        """A tube of this frame for each of them, masks as RLE."""
+        rows = zip(
+            self.identities, self.boxes.tolist(), paste(self.masks, self.boxes, self.size), self.classes, strict=True
+        )
+        return [
+            Tube(identity, [self.frame], [tuple(box)], [mask], [classes])
+            for identity, box, mask, classes in rows
+            if identity is not None
+        ]
 
 
 class VideoPredictor:
@@ -111,11 +147,8 @@ class VideoPredictor:
         self.reset()
         self._look_ahead(frames)
         tubes: dict[int, Tube] = {}
-        for batch in self._batches(frames):
-            for now in chain.from_iterable(self._advance(batch)):
-                tubes.setdefault(now.track_id, Tube(now.track_id)).extend(now)
-            if progress is not None:
-                progress(len(batch))
+        for now in self._sightings(frames, progress):
+            tubes.setdefault(now.track_id, Tube(now.track_id)).extend(now)
         if self.labels.votes:
             for tube in tubes.values():
                 tube.vote()
@@ -126,7 +159,8 @@ class VideoPredictor:
 
         The frame and the errors raised are those of ``predict``.
         """
-        return self._advance([frame])[0]
+        (batch,) = self._batches([frame])
+        return self._advance(batch)[0].tubes()
 
     def reset(self) -> None:
         """Forgets the video seen so far."""
@@ -135,18 +169,45 @@ class VideoPredictor:
         self._memory = Memory()
         self._causal = self.detector.uses_support
         self._ahead: dict[int, tuple[np.ndarray, Frames]] = {}  # the support frames that are yet to come, by index
-        self._next_frame = 0
+        self._next_frame = 0  # to be read
         self._shape: tuple[int, ...] | None = None  # of the frames of this video
 
     def _precision(self) -> AbstractContextManager:
         """Mixed precision where it was asked for; else that of the caller, who may be training in it."""
         return torch.autocast(self.detector.mean.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
-    def _batches(self, frames: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
-        size = self.batch_size or (2 if self.detector.mean.device.type == "cpu" else 8)
+    @property
+    def _frames_at_once(self) -> int:
+        return self.batch_size or (2 if self.detector.mean.device.type == "cpu" else 8)
+
+    def _sightings(self, frames: Iterable[np.ndarray], progress: Callable[[int], Any] | None) -> Iterator[Tube]:
+        """The objects of one frame after the other. Threads read the next frames and encode the masks of the last ones
+        while the network looks at those between."""
+        with ThreadPoolExecutor(1, thread_name_prefix="masks") as encoder:
+            before: list[Future[list[Tube]]] = []
+            for batch in read_ahead(self._batches(frames)):
+                seen = [encoder.submit(sighting.tubes) for sighting in self._advance(batch)]
+                yield from chain.from_iterable(tubes.result() for tubes in before)
+                before = seen
+                if progress is not None:
+                    progress(len(batch.frames))
+            yield from chain.from_iterable(tubes.result() for tubes in before)
+
+    def _batches(self, frames: Iterable[np.ndarray]) -> Iterator[Batch]:
         source = iter(frames)
-        while batch := list(islice(source, size)):
-            yield batch
+        while read := list(islice(source, self._frames_at_once)):
+            first = self._next_frame
+            self._check(read, range(first, first + len(read)))
+            self._next_frame += len(read)
+            images, sizes = self._resized(read)
+            yield Batch(first, read, images, sizes)
+
+    def _resized(self, frames: Sequence[np.ndarray]) -> tuple[Tensor, list[tuple[int, int]]]:
+        images = [torch.from_numpy(resize_image(frame, self.size)).permute(2, 0, 1) for frame in frames]
+        stacked = pad_and_stack(images)
+        if self.detector.mean.device.type == "cuda":
+            stacked = stacked.pin_memory()  # so that the copy to the GPU need not be waited for
+        return stacked, [(image.shape[1], image.shape[2]) for image in images]
 
     @torch.inference_mode()
     def _look_ahead(self, frames: Iterable[np.ndarray]) -> None:
@@ -156,7 +217,9 @@ class VideoPredictor:
         if taken := _take(frames, set(wanted)):
             self._check(list(taken.values()), list(taken))
             with self._precision():
-                seen = chain.from_iterable(self._extract(batch).split() for batch in self._batches(taken.values()))
+                few, ahead = self._frames_at_once, list(taken.values())
+                parts = (self._extract(*self._resized(ahead[i : i + few])) for i in range(0, len(ahead), few))
+                seen = [frame for part in parts for frame in part.split()]
                 self._ahead = dict(zip(taken, zip(taken.values(), seen, strict=True), strict=True))
                 support = [self._ahead[index][1] for index in wanted if index in taken]
                 self.support.fill(Frames.join(support).maps)
@@ -164,17 +227,16 @@ class VideoPredictor:
             self._causal = False
 
     @torch.inference_mode()
-    def _advance(self, frames: Sequence[np.ndarray]) -> list[list[Tube]]:
-        self._check(frames, range(self._next_frame, self._next_frame + len(frames)))
+    def _advance(self, batch: Batch) -> list[Sighting]:
         with self._precision():
-            seen = self._extract_next(frames)
+            seen = self._extract_next(batch)
             if self._causal:  # frame by frame, so that a stream and a video give the same
                 found = [self._detect_causally(frame) for frame in seen.split()]
             else:
                 found = self.detector.detect(seen, self._memory, self.labels)
             return [
-                self._associate(detections, frame.shape[:2], size)
-                for detections, frame, size in zip(found, frames, seen.image_sizes, strict=True)
+                self._associate(batch.first + i, detections, frame.shape[:2], size)
+                for i, (detections, frame, size) in enumerate(zip(found, batch.frames, batch.sizes, strict=True))
             ]
 
     def _check(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> None:
@@ -205,13 +267,13 @@ class VideoPredictor:
         if self.support.observe({level: x[0] for level, x in frame.maps.items()}):
             self._memory = self.detector.remember(self.support.maps)
 
-    def _extract_next(self, frames: Sequence[np.ndarray]) -> Frames:
-        """The next frames; those that were looked at before are not computed again."""
-        known = [self._seen_ahead(index, frame) for index, frame in enumerate(frames, start=self._next_frame)]
-        if not any(known):
-            return self._extract(frames)
-        new = [frame for frame, before in zip(frames, known, strict=True) if before is None]
-        rest = iter(self._extract(new).split() if new else ())
+    def _extract_next(self, batch: Batch) -> Frames:
+        """The features of the next frames; those that were looked at before are not computed again."""
+        known = [self._seen_ahead(index, frame) for index, frame in enumerate(batch.frames, start=batch.first)]
+        new = [i for i, before in enumerate(known) if before is None]
+        if len(new) == len(known):
+            return self._extract(batch.images, batch.sizes)
+        rest = iter(self._extract(batch.images[new], [batch.sizes[i] for i in new]).split() if new else ())
         return Frames.join([before or next(rest) for before in known])
 
     def _seen_ahead(self, index: int, frame: np.ndarray) -> Frames | None:
@@ -219,29 +281,20 @@ class VideoPredictor:
         same = before is not None and np.array_equal(before, frame)  # a source may err about the index of a frame
         return features if same else None
 
-    def _extract(self, frames: Sequence[np.ndarray]) -> Frames:
-        resized = [torch.from_numpy(resize_image(frame, self.size)).permute(2, 0, 1) for frame in frames]
-        sizes = [(image.shape[1], image.shape[2]) for image in resized]
-        return self.detector.extract(pad_and_stack(resized).to(self.detector.mean.device), sizes)
+    def _extract(self, images: Tensor, sizes: list[tuple[int, int]]) -> Frames:
+        return self.detector.extract(images.to(self.detector.mean.device, non_blocking=True), sizes)
 
-    def _associate(self, detections: Detections, original: tuple[int, int], resized: tuple[int, int]) -> list[Tube]:
+    def _associate(
+        self, index: int, detections: Detections, original: tuple[int, int], resized: tuple[int, int]
+    ) -> Sighting:
         memory = self.tracker.memory
         if memory is None:
             scores = detections.scores.new_zeros(len(detections), 1)
         else:
             scores = self.detector.match(detections, memory)
         identities = self.tracker.update(detections, scores)
-
         boxes = detections.boxes.float().cpu() * _scale(resized, original)
-        masks = paste(detections.masks.float().cpu(), boxes, original)
-        index = self._next_frame
-        self._next_frame += 1
-        rows = zip(identities, boxes, masks, detections.classes.tolist(), strict=True)
-        return [
-            Tube(identity, [index], [tuple(box.tolist())], [mask], [classes])
-            for identity, box, mask, classes in rows
-            if identity is not None
-        ]
+        return Sighting(index, original, identities, boxes, detections.masks.float().cpu(), detections.classes.tolist())
 
 
 def _count(frames: Iterable[np.ndarray]) -> int:

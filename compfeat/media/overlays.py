@@ -136,8 +136,7 @@ def _draw(frame: np.ndarray, marks: Sequence[_Mark]) -> np.ndarray:
     image = cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC) if zoom > 1 else frame.copy()
     thickness = max(1, round(min(image.shape[:2]) / 300))
     for mark in marks:
-        mask = decode_mask(mark.mask).repeat(zoom, 0).repeat(zoom, 1)
-        _draw_mask(image, mask, colour(mark.track_id), thickness)
+        _draw_mask(image, mark.mask, zoom, colour(mark.track_id), thickness)
     for mark in marks:
         x1, y1, x2, y2 = _corners(mark, zoom)
         cv2.rectangle(image, (x1, y1), (x2, y2), colour(mark.track_id), thickness, cv2.LINE_AA)
@@ -152,11 +151,17 @@ def _corners(mark: _Mark, zoom: int) -> tuple[int, int, int, int]:
     return round(x1), round(y1), round(x2) - 1, round(y2) - 1
 
 
-def _draw_mask(image: np.ndarray, mask: np.ndarray, rgb: tuple[int, int, int], thickness: int) -> None:
-    inside = mask.astype(bool)
-    image[inside] = (1 - OPACITY) * image[inside] + OPACITY * np.array(rgb)
-    contours, _ = cv2.findContours(np.ascontiguousarray(mask), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(image, contours, -1, rgb, thickness, cv2.LINE_AA)
+def _draw_mask(image: np.ndarray, mask: RLE, zoom: int, rgb: tuple[int, int, int], thickness: int) -> None:
+    x, y, width, height = (int(side) for side in rle.toBbox(mask))  # what follows is done inside of it
+    if not width:
+        return
+    inside = decode_mask(mask)[y : y + height, x : x + width].repeat(zoom, 0).repeat(zoom, 1)
+    x, y = zoom * x, zoom * y
+    window = image[y : y + len(inside), x : x + inside.shape[1]]
+    tinted = cv2.addWeighted(window, 1 - OPACITY, np.full_like(window, rgb), OPACITY, 0)
+    np.copyto(window, tinted, where=inside.astype(bool)[..., None])
+    contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(image, contours, -1, rgb, thickness, cv2.LINE_AA, offset=(x, y))
 
 
 def _draw_label(image: np.ndarray, mark: _Mark, zoom: int, taken: np.ndarray) -> None:

@@ -6,31 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from untrained import checkpoint, recipe
 
-from compfeat.commands.launch import CONF
 from compfeat.inference.checkpoint import PARTS, CheckpointError, read_checkpoint, read_run_state
 from compfeat.inference.predictor import VideoPredictor
 
 
-def recipe(*overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", [*overrides])
-    OmegaConf.set_struct(cfg, False)
-    cfg.model.detector.num_classes = 1
-    cfg.model.categories = [{"id": 1, "name": "cat"}]
-    cfg.model.detector.backbone.frozen = False
-    return OmegaConf.to_container(cfg.model, resolve=True)
-
-
 @pytest.fixture(scope="module")
 def content():
-    written = recipe()
-    detector = instantiate(written, _convert_="all").detector
-    weights = {f"detector.{name}": value for name, value in detector.state_dict().items()}
-    return {"predictor": written, "state_dict": weights}
+    return checkpoint()
 
 
 @pytest.fixture

@@ -1,0 +1,25 @@
+"""A network that has learned nothing yet, as train.py keeps one."""
+
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from compfeat.commands.launch import CONF
+
+
+def recipe(*overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [*overrides])
+    OmegaConf.set_struct(cfg, False)
+    cfg.model.detector.num_classes = 1
+    cfg.model.categories = [{"id": 1, "name": "cat"}]
+    cfg.model.detector.backbone.frozen = False
+    return OmegaConf.to_container(cfg.model, resolve=True)
+
+
+def checkpoint():
+    """What a checkpoint of it holds."""
+    written = recipe()
+    detector = instantiate(written, _convert_="all").detector
+    weights = {f"detector.{name}": value for name, value in detector.state_dict().items()}
+    return {"predictor": written, "state_dict": weights}
