@@ -121,8 +121,8 @@ class Detections:
     """The N objects found in one frame, in the pixels of the resized frame the network saw.
 
     ``boxes [N, 4]``, ``classes [N, num_classes]`` the probabilities of labels 1, 2, ..., ``masks [N, 1, m, m]`` mask
-    probabilities inside each box, ``features [N, C, h, w]`` the RoIAligned features by which the track head tells
-    objects apart, ``frame [C, H, W]`` one map of the whole frame, in which it looks for remembered objects.
+    probabilities inside each box, ``features [N, ...]`` what the track head tells objects apart by, embedded
+    RoIAligned features ``[N, C, h, w]``, ``frame [C, H, W]`` the map of the whole frame in which it looks for them.
     """
 
     boxes: Tensor

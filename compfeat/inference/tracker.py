@@ -50,7 +50,7 @@ class OnlineTracker:
 
     @property
     def memory(self) -> Tensor | None:
-        """``Detections.features`` of the K remembered objects ``[K, C, h, w]``, or None before the first."""
+        """``Detections.features`` of the K remembered objects ``[K, ...]``, or None before the first."""
         if not self._objects:
             return None
         return torch.stack([known.features for known in self._objects.values()])

@@ -212,17 +212,18 @@ class CompFeat(nn.Module):
         """The objects of B frames, each found by itself; ``memory`` is of their video, ``labels`` chooses."""
         frames = self.aggregate(frames, memory)
         proposals, _ = self.rpn(ImageList(frames.images, frames.image_sizes), frames.maps)
-        return self.roi_heads.detect(frames.maps, proposals, frames.image_sizes, memory.objects, labels)
+        found = self.roi_heads.detect(frames.maps, proposals, frames.image_sizes, memory.objects, labels)
+        return found if self.track_head is None else embedded(self.track_head, found)
 
     def match(self, detections: Detections, memory: Tensor) -> Tensor:
         """Scores the N objects of one frame against K remembered ones.
 
-        ``memory [K, C, h, w]`` holds their ``Detections.features``. Returns ``[N, K + 1]``; column 0, "a new object",
+        ``memory [K, ...]`` holds their ``Detections.features``. Returns ``[N, K + 1]``; column 0, "a new object",
         is zero, and so is every other one without a track head.
         """
         if self.track_head is None:
             return detections.scores.new_zeros(len(detections), 1 + len(memory))
-        return self.track_head([detections.features], [detections.boxes], [detections.frame], [memory])[0]
+        return self.track_head.compare(detections.features, detections.boxes, detections.frame, memory)
 
     def normalize(self, images: Tensor, image_sizes: Sizes) -> Tensor:
         """ImageNet statistics on the frames, zero on their padding, as torchvision has it."""
@@ -232,6 +233,13 @@ class CompFeat(nn.Module):
             image[:, height:] = 0
             image[:, :, width:] = 0
         return images
+
+
+def embedded(head: TrackHead | CorrelationTrackHead, found: Sequence[Detections]) -> list[Detections]:
+    """Detections as a track head compares them: what is remembered of an object is embedded once, not in each frame."""
+    features = head.embed(torch.cat([d.features for d in found])).split([len(d) for d in found])
+    frames = head.embed_frames(torch.stack([d.frame for d in found]))
+    return [replace(d, features=x, frame=frame) for d, x, frame in zip(found, features, frames, strict=True)]
 
 
 def support_maps(frames: Sequence[Frames]) -> Features:

@@ -45,10 +45,17 @@ class TrackHead(nn.Module):
         Returns:
             for each frame unnormalised scores ``[N_i, K_i + 1]``; column 0 is "a new object" and always zero.
         """
-        sizes = [len(x) for x in (*objects, *references)]
-        embeddings = self.embed(torch.cat([*objects, *references])).split(sizes)
-        pairs = zip(embeddings[: len(objects)], embeddings[len(objects) :], strict=True)
-        return [F.pad(self.scale * (x @ r.T), (1, 0)) for x, r in pairs]
+        embedded = embed_lists(self.embed, objects, references)
+        return list(map(self.compare, embedded[0], boxes, frames, embedded[1]))
+
+    def embed_frames(self, frames: Tensor) -> Tensor:
+        """The maps ``[B, C, H, W]`` of frames as ``compare`` takes them, which has no use for them."""
+        return frames
+
+    def compare(self, objects: Tensor, boxes: Tensor, frame: Tensor, references: Tensor) -> Tensor:
+        """The scores ``[N, K + 1]`` of one frame, whose objects and remembered objects are embedded, ``[N, hidden]``
+        and ``[K, hidden]``; boxes and frame are unused here."""
+        return F.pad(self.scale * (objects @ references.T), (1, 0))
 
     def losses(
         self,
@@ -112,9 +119,25 @@ class CorrelationTrackHead(nn.Module):
         self, objects: Sequence[Tensor], boxes: Sequence[Tensor], frames: Sequence[Tensor], references: Sequence[Tensor]
     ) -> list[Tensor]:
         """As ``TrackHead.forward``, which takes the same."""
-        objects, references = self._embed(objects, references)
-        maps = self._correlate(references, self.embed(torch.stack(list(frames))))
-        return self._score(objects, boxes, references, maps)
+        objects, references = embed_lists(self.embed, objects, references)
+        return list(map(self.compare, objects, boxes, self.embed_frames(torch.stack(list(frames))), references))
+
+    def embed_frames(self, frames: Tensor) -> Tensor:
+        """The maps ``[B, C, H, W]`` of frames as ``compare`` takes them, ``[B, D, H, W]``."""
+        return self.embed(frames)
+
+    def compare(self, objects: Tensor, boxes: Tensor, frame: Tensor, references: Tensor) -> Tensor:
+        """The scores ``[N, K + 1]`` of one frame, where all are embedded: ``objects [N, D, h, w]``, the map ``frame [D,
+        H, W]``, ``references [K, D, h, w]``.
+
+        Training looks at whole maps of what is correlated with the frame; here they are computed in those few cells
+        alone that are pooled inside ``boxes [N, 4]``.
+        """
+        cells, weights = pooled_cells(boxes, (frame.shape[-2], frame.shape[-1]), FRAME_STRIDE)
+        kernels = self.kernel(references)
+        correlated = correlation_at(kernels, frame, cells) / kernels.shape[-2:].numel()
+        refined = self.refine(correlated.flatten(0, 1)[..., None])[..., 0].unflatten(0, correlated.shape[:2])
+        return self._score(objects, references, (refined * weights[:, None, None]).sum(-1))
 
     def losses(
         self,
@@ -130,10 +153,11 @@ class CorrelationTrackHead(nn.Module):
         The objects of another clip's reference frame are absent from a frame, and train it as such: within a clip
         hardly any is, and a map could not but show all objects alike.
         """
-        found, remembered = self._embed([o.features for o in objects], references)
-        embedded = self.embed(torch.stack(list(frames)))
+        found, remembered = embed_lists(self.embed, [o.features for o in objects], references)
+        embedded = self.embed_frames(torch.stack(list(frames)))
         maps = self._correlate(remembered, embedded)
-        scores = self._score(found, [o.boxes for o in objects], remembered, maps)
+        inside = [pool_pairs(x, o.boxes, FRAME_STRIDE) for x, o in zip(maps, objects, strict=True)]
+        scores = list(map(self._score, found, remembered, inside))
         strangers = self._correlate(remembered[1:] + remembered[:1], embedded) if len(frames) > 1 else []
         wanted = torch.cat(
             [
@@ -149,14 +173,9 @@ class CorrelationTrackHead(nn.Module):
     def location_maps(self, frames: Sequence[Tensor], references: Sequence[Tensor]) -> list[Tensor]:
         """For each of B frames ``[C, H, W]`` the probability of each object ``[K_i, C, h, w]`` to be at a position:
         maps ``[K_i, H, W]``, whose cell i has its centre at pixel ``(i + 0.5) * FRAME_STRIDE``."""
-        _, remembered = self._embed([], references)
-        maps = self._correlate(remembered, self.embed(torch.stack(list(frames))))
+        _, remembered = embed_lists(self.embed, [], references)
+        maps = self._correlate(remembered, self.embed_frames(torch.stack(list(frames))))
         return [self.locate(x)[:, 0].sigmoid() for x in maps]
-
-    def _embed(self, objects: Sequence[Tensor], references: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Detected and remembered objects, embedded."""
-        embedded = self.embed(torch.cat([*objects, *references])).split([len(x) for x in (*objects, *references)])
-        return list(embedded[: len(objects)]), list(embedded[len(objects) :])
 
     def _correlate(self, references: Sequence[Tensor], frames: Tensor) -> list[Tensor]:
         """For each of B embedded frames ``[B, D, H, W]`` its refined correlations ``[K_i, D, H, W]`` with embedded
@@ -167,15 +186,19 @@ class CorrelationTrackHead(nn.Module):
             for kernel, frame in zip(kernels, frames, strict=True)
         ]
 
-    def _score(
-        self, objects: Sequence[Tensor], boxes: Sequence[Tensor], references: Sequence[Tensor], maps: Sequence[Tensor]
-    ) -> list[Tensor]:
-        """The scores of ``forward``, from what is embedded and from the refined correlations with each frame."""
-        vectors = [
-            torch.einsum("nchw,kchw->nkc", x, r) / x.shape[-2:].numel() + pool_pairs(correlation, box, FRAME_STRIDE)
-            for x, box, r, correlation in zip(objects, boxes, references, maps, strict=True)
-        ]
-        return [F.pad(self.score(vector)[..., 0], (1, 0)) for vector in vectors]
+    def _score(self, objects: Tensor, references: Tensor, inside: Tensor) -> Tensor:
+        """The scores ``[N, K + 1]`` from embedded objects, and what each pair's vector is of the correlation with the
+        frame, ``inside [N, K, D]``."""
+        vectors = torch.einsum("nchw,kchw->nkc", objects, references) / objects.shape[-2:].numel() + inside
+        return F.pad(self.score(vectors)[..., 0], (1, 0))
+
+
+def embed_lists(
+    embed: nn.Module, objects: Sequence[Tensor], references: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Detected and remembered objects of several frames, embedded in one go."""
+    embedded = embed(torch.cat([*objects, *references])).split([len(x) for x in (*objects, *references)])
+    return list(embedded[: len(objects)]), list(embedded[len(objects) :])
 
 
 def embedding(channels: int, width: int) -> nn.Sequential:
@@ -206,6 +229,43 @@ def pool_pairs(maps: Tensor, boxes: Tensor, stride: int) -> Tensor:
     maps = maps.to(rois.dtype)  # coordinates need more than the eight bits of mixed precision
     pooled = roi_align(maps, rois, output_size=1, spatial_scale=1 / stride, sampling_ratio=2, aligned=True)
     return pooled.reshape(len(boxes), count, maps.shape[1])
+
+
+def correlation_at(kernels: Tensor, features: Tensor, cells: Tensor) -> Tensor:
+    """What ``depthwise_correlation`` has in S cells for each of N objects, computed there alone.
+
+    ``kernels [K, C, h, w]``, ``features [C, H, W]``, ``cells [N, S]`` (row * W + column) -> ``[N, K, C, S]``.
+    """
+    height, width = kernels.shape[-2:]
+    top, left = (height - 1) // 2, (width - 1) // 2
+    padded = F.pad(features, (left, width - 1 - left, top, height - 1 - top))
+    rows, columns = cells // features.shape[-1], cells % features.shape[-1]
+    y = rows[..., None, None] + torch.arange(height, device=cells.device)[:, None]
+    x = columns[..., None, None] + torch.arange(width, device=cells.device)
+    return torch.einsum("kchw,cnshw->nkcs", kernels, padded[:, y, x])
+
+
+def pooled_cells(boxes: Tensor, size: tuple[int, int], stride: int) -> tuple[Tensor, Tensor]:
+    """The cells of a map of the given (height, width) from which ``pool_pairs`` takes its means, and their weights.
+
+    Two by two points of a box, each between four cells: ``boxes [N, 4]`` (pixels) -> ``cells [N, 16]`` int64 (row *
+    width + column) and ``weights [N, 16]``.
+    """
+
+    def along(low: Tensor, high: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+        shares = torch.tensor([0.25, 0.75], device=boxes.device)
+        points = (low[:, None] + (high - low)[:, None] * shares) / stride - 0.5  # in cells, from the first one's centre
+        in_reach = (points >= -1) & (points <= cells)
+        points = points.clamp(0, cells - 1)
+        before = points.floor()
+        after = (before + 1).clamp(max=cells - 1)
+        weights = torch.stack([1 - points + before, points - before], -1) * in_reach[..., None] / 2
+        return torch.stack([before, after], -1).long().flatten(1), weights.flatten(1)
+
+    x1, y1, x2, y2 = boxes.float().unbind(1)
+    (rows, of_rows), (columns, of_columns) = along(y1, y2, size[0]), along(x1, x2, size[1])
+    cells = rows[:, :, None] * size[1] + columns[:, None]
+    return cells.flatten(1), (of_rows[:, :, None] * of_columns[:, None]).flatten(1)
 
 
 def whereabouts(identities: Tensor, target: FrameTarget) -> tuple[Tensor, Tensor]:

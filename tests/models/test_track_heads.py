@@ -7,11 +7,13 @@ from compfeat.models.roi_heads import FRAME_STRIDE, SampledObjects
 from compfeat.models.track_heads import (
     CorrelationTrackHead,
     TrackHead,
+    correlation_at,
     depthwise_correlation,
     gaussian_maps,
     match_loss,
     match_targets,
     pool_pairs,
+    pooled_cells,
     whereabouts,
 )
 
@@ -131,6 +133,26 @@ def plain_kernel(weights, x):
         return x
     edges = [(0, 3), (2, 5), (4, 7)]
     return torch.stack([torch.stack([x[:, a:b, c:d].mean((1, 2)) for c, d in edges], 1) for a, b in edges], 1)
+
+
+def test_what_is_pooled_of_a_map_comes_from_few_cells_of_it():
+    torch.manual_seed(0)
+    maps = torch.randn(3, 2, 7, 11)
+    corners = 16 * (torch.rand(40, 2) * torch.tensor([17.0, 13.0]) - 3)  # some boxes reach out of the frame
+    boxes = torch.cat([corners, corners + 100 * torch.rand(40, 2)], 1)
+    cells, weights = pooled_cells(boxes, (7, 11), stride=16)
+    pooled = (maps.flatten(2)[:, :, cells] * weights).sum(-1).permute(2, 0, 1)
+    torch.testing.assert_close(pooled, pool_pairs(maps, boxes, stride=16))
+    assert pooled_cells(boxes[:0], (7, 11), 16)[0].shape == (0, 16)
+
+
+@pytest.mark.parametrize("size", [(3, 3), (7, 7), (3, 5)])
+def test_correlation_in_some_cells_is_that_of_the_whole_map(size):
+    torch.manual_seed(0)
+    kernels, features = torch.randn(4, 5, *size), torch.randn(5, 6, 8)
+    cells = torch.randint(48, (3, 16))
+    whole = depthwise_correlation(kernels, features).flatten(2)[:, :, cells]
+    torch.testing.assert_close(correlation_at(kernels, features, cells), whole.permute(2, 0, 1, 3))
 
 
 def plain_score(head, x, box, frame, reference):
