@@ -47,10 +47,11 @@ def growth(cfg: GrowthConfig) -> None:
     video = NoiseVideo(cfg.frames, *cfg.model.size)
     predictor.predict(NoiseVideo(8, *cfg.model.size))  # what libraries do once
     ways: list[tuple[str, list[Count], Callable[[int], dict[str, float]]]] = [
-        ("frames of a video", cfg.lengths, lambda count: _of_length(predictor, NoiseVideo(count, *cfg.model.size))),
-        ("support frames", cfg.support_frames, lambda count: _with(predictor, video, "support", SupportBank(count))),
-        ("frames at once", cfg.batch_sizes, lambda count: _with(predictor, video, "batch_size", count)),
-        ("remembered objects", cfg.objects, lambda count: _matching(predictor, count, cfg.bf16)),
+        ("frames of a video", cfg.lengths, lambda n: _of_length(predictor, NoiseVideo(n, *cfg.model.size))),
+        ("support frames", cfg.support_frames, lambda n: _with(predictor, video, predictor, "support", SupportBank(n))),
+        ("frames at once", cfg.batch_sizes, lambda n: _with(predictor, video, predictor, "batch_size", n)),
+        ("objects of a frame", cfg.objects, lambda n: _with(predictor, video, predictor.labels, "detections", n)),
+        ("remembered objects", cfg.objects, lambda n: _matching(predictor, n, cfg.bf16)),
     ]
     cases = [(name, count, measured) for name, counts, measured in ways for count in counts]
     found = [(name, count, measured(count)) for name, count, measured in tracked(cases, "growing", len(cases), "cases")]
@@ -81,11 +82,11 @@ def _of_length(predictor: VideoPredictor, video: NoiseVideo) -> dict[str, float]
     return {"ms a frame": taken / video.frames, "MiB more": peaks[-1] - peaks[len(peaks) // 10]}
 
 
-def _with(predictor: VideoPredictor, video: NoiseVideo, name: str, value: Any) -> dict[str, float]:
-    usual = getattr(predictor, name)
-    setattr(predictor, name, value)
+def _with(predictor: VideoPredictor, video: NoiseVideo, part: Any, name: str, value: Any) -> dict[str, float]:
+    usual = getattr(part, name)
+    setattr(part, name, value)
     taken = _timed(lambda: predictor.predict(video))
-    setattr(predictor, name, usual)
+    setattr(part, name, usual)
     return {"ms a frame": taken / video.frames}
 
 

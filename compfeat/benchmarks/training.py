@@ -47,13 +47,14 @@ def training(cfg: TrainingConfig) -> None:
     detector = instantiate(recipe, _convert_="all").detector.to(device)
     batch = noise(cfg.clips, cfg.support_frames, cfg.objects, *cfg.model.size).to(device)
 
-    ours = _step(cfg, detector, partial(losses_of, detector, batch))
+    ours = partial(stepper(cfg, detector), partial(losses_of, detector, batch))
     if cfg.trace is not None:
         return write_trace(ours, Path(cfg.trace))
     ours()
     memory = peak_memory_gib(device)  # before the other one needs any
     twin = torchvision_twin(detector, instantiate(cfg.model.detector.backbone), cfg.model.size).to(device)
-    seconds = compare(ours, _step(cfg, twin, partial(_twin_losses, twin, detector, batch)), cfg.steps)
+    theirs = partial(stepper(cfg, twin), partial(_twin_losses, twin, detector, batch))
+    seconds = compare(ours, theirs, cfg.steps)
     median = seconds.figures["seconds"]
     figures = {
         "device": device.type,
@@ -70,12 +71,12 @@ def training(cfg: TrainingConfig) -> None:
     report(f"training steps of {cfg.clips} clips on {device.type}, median of {cfg.steps}", columns, rows, figures)
 
 
-def _step(cfg: TrainingConfig, model: nn.Module, losses: Callable[[], list[Tensor]]) -> Callable[[], None]:
-    """What trains a model once."""
+def stepper(cfg: TrainingConfig, model: nn.Module) -> Callable[[Callable[[], list[Tensor]]], None]:
+    """What trains a model once, by the losses that it is given a way to compute."""
     optimizer = instantiate(cfg.optimizer)([p for p in model.parameters() if p.requires_grad])
     device_type = next(model.parameters()).device.type
 
-    def step() -> None:
+    def step(losses: Callable[[], list[Tensor]]) -> None:
         with torch.autocast(device_type, torch.bfloat16, enabled=cfg.bf16):
             total = torch.stack(losses()).sum()
         optimizer.zero_grad()

@@ -7,6 +7,7 @@ from compfeat.benchmarks.attention import attention
 from compfeat.benchmarks.data import data
 from compfeat.benchmarks.device import device
 from compfeat.benchmarks.evaluation import evaluation
+from compfeat.benchmarks.feeding import feeding
 from compfeat.benchmarks.growth import growth
 from compfeat.benchmarks.inference import inference
 from compfeat.benchmarks.masks import masks
@@ -19,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[Any], None]] = {
     "data": data,
     "device": device,
     "evaluation": evaluation,
+    "feeding": feeding,
     "growth": growth,
     "inference": inference,
     "masks": masks,

@@ -12,6 +12,8 @@ FEW = ["scale.videos=4", "scale.objects=6", "scale.frames=4", "scale.pictures=2"
 @pytest.mark.parametrize(
     ("name", "arguments", "figures"),
     [
+        ("feeding", [*SMALL, *FEW, "clips=1", "steps=2", "workers=1"], {"clips_per_second", "busy"}),
+        ("growth", [*SMALL, "lengths=[20]", "support_frames=[2]", "objects=[3]", "batch_sizes=[3]", "frames=3"], set()),
         ("inference", [*SMALL, "frames=3", "rounds=1"], {"ratio", "seconds", "peak_memory_gib"}),
         ("data", [*FEW, "repeats=1", "clips=4"], {"open_first_s", "clips_per_s", "worker_mb", "mask_iou_least"}),
         ("evaluation", [*FEW, "tubes=2", "rounds=1"], {"seconds", "their_seconds", "ratio", "peak_memory_gib"}),
