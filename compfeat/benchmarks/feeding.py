@@ -36,7 +36,7 @@ def feeding(cfg: FeedingConfig) -> None:
     data = VISDataModule(
         str(root),
         train_split=SPLIT,
-        val_split=None,
+        val_split=SPLIT,
         size=tuple(cfg.model.size),
         sampler=ClipSampler(cfg.support_frames),
         batch_size=cfg.clips,
