@@ -1,9 +1,9 @@
 """From frames to tubes: the only inference loop there is; validation, the scripts and streams all run through it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +16,10 @@ from compfeat.data.clips.sampler import uniform_frames
 from compfeat.data.clips.transforms import resize_image
 from compfeat.inference.checkpoint import CheckpointError, read_checkpoint
 from compfeat.inference.paste import paste
-from compfeat.inference.read_ahead import read_ahead
+from compfeat.inference.read_ahead import read_ahead, read_each
 from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
-from compfeat.media.sources import Recording
+from compfeat.media.scenes import SceneCuts
 from compfeat.models.detector import CompFeat, Frames, Memory
 from compfeat.models.labels import Labels
 from compfeat.models.speed import speed_up
@@ -31,16 +31,17 @@ class FrameError(ValueError):
     """A frame is not what a network can be shown; the message says which and what is expected."""
 
 
-class Batch(NamedTuple):
-    """Successive frames of a video, as they were read and as the network sees them.
+class Window(NamedTuple):
+    """Successive frames of one scene as the network sees them, uint8 ``[3, h, w]``.
 
-    ``first`` is the index of the first, ``images [N, 3, H, W]`` are uint8 and padded, ``sizes`` (height, width) before.
+    ``first`` is the index of the first, ``size`` its (height, width) before it was resized, and ``new_scene`` whether
+    it begins a scene that is not the first.
     """
 
     first: int
-    frames: list[np.ndarray]
-    images: Tensor
-    sizes: list[tuple[int, int]]
+    images: list[Tensor]
+    size: tuple[int, int]
+    new_scene: bool
 
 
 class Sighting(NamedTuple):
@@ -78,6 +79,8 @@ class VideoPredictor:
         batch_size: frames detected at once; None is 8 on a GPU and 2 on a CPU, where allocating the feature maps of
             more costs more than it saves.
         bf16: whether the network runs in mixed precision; boxes and scores are float32 all the same.
+        scenes: finds where a video is cut, so that nothing is taken for something of the scene before, or looked at
+            with its frames; None takes a video for one scene.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class VideoPredictor:
         size: tuple[Side, Side] = (640, 360),
         batch_size: Count | None = None,
         bf16: bool = False,
+        scenes: SceneCuts | None = None,
     ) -> None:
         self.detector = detector
         self.tracker = tracker
@@ -99,6 +103,7 @@ class VideoPredictor:
         self.labels = labels
         self.batch_size = batch_size
         self.bf16 = bf16
+        self.scenes = scenes
         self.reset()
 
     @classmethod
@@ -135,40 +140,65 @@ class VideoPredictor:
         """The objects of one video, by descending score.
 
         Args:
-            frames: uint8 RGB ``[H, W, 3]`` of one size, decoded as they are asked for. A recording, a sequence, or
-                anything that starts anew with every ``iter()`` (and is read twice more then: to be counted, and for
-                them) lends support frames from its whole length; an iterator only from what was read before. Masks are
-                kept as RLE, so memory does not grow with resolution x length.
-            progress: called after each batch with the number of its frames.
-
-        Raises:
-            FrameError: a frame is of another kind, or of another size than those before it.
+            frames: as of ``track``, which raises what is wrong with them.
+            progress: called with 1 after each frame.
         """
-        self.reset()
-        self._look_ahead(frames)
         tubes: dict[int, Tube] = {}
-        for now in self._sightings(frames, progress):
-            tubes.setdefault(now.track_id, Tube(now.track_id)).extend(now)
+        for seen in self.track(frames):
+            for now in seen:
+                tubes.setdefault(now.track_id, Tube(now.track_id)).extend(now)
+            if progress is not None:
+                progress(1)
         if self.labels.votes:
             for tube in tubes.values():
                 tube.vote()
         return sorted(tubes.values(), key=lambda tube: tube.score, reverse=True)
 
+    def track(self, frames: Iterable[np.ndarray]) -> Iterator[list[Tube]]:
+        """The objects of one frame of a video after the other, each a ``Tube`` of that frame, as they are found.
+
+        Frames are read once, and lend their features to those of the same window (``SupportBank.window``); no more than
+        three windows are held, as the network sees them. Threads read the next one and encode the last masks while the
+        network looks at what is between.
+
+        Args:
+            frames: uint8 RGB ``[H, W, 3]`` of one size, decoded as they are asked for.
+
+        Raises:
+            FrameError: a frame is of another kind, or of another size than those before it.
+        """
+        self.reset()
+        causal = self.detector.uses_support and not self.support.look_ahead
+        few = self._frames_at_once
+        with ThreadPoolExecutor(1, thread_name_prefix="masks") as encoder:
+            before: list[Future[list[Tube]]] = []
+            for window in read_ahead(self._windows(frames), depth=1):
+                ahead = self._enter(window)
+                for start in range(0, len(window.images), few):
+                    indices = range(start, min(start + few, len(window.images)))
+                    found = self._advance(window, indices, ahead, causal)
+                    now = [encoder.submit(sighting.tubes) for sighting in found]
+                    yield from (tubes.result() for tubes in before)
+                    before = now
+            yield from (tubes.result() for tubes in before)
+
     def step(self, frame: np.ndarray) -> list[Tube]:
         """The objects of the next frame of a stream, each a ``Tube`` of this frame; ``reset`` starts a new stream.
 
-        The frame and the errors raised are those of ``predict``.
+        A frame is looked at with those before it. The frame and the errors raised are those of ``track``.
         """
-        (batch,) = self._batches([frame])
-        return self._advance(batch)[0].tubes()
+        (window,) = self._windows([frame])
+        if window.new_scene:
+            self._leave_scene()
+        return self._advance(window, [0], {}, self.detector.uses_support)[0].tubes()
 
     def reset(self) -> None:
         """Forgets the video seen so far."""
         self.tracker.reset()
         self.support.reset()
+        if self.scenes is not None:
+            self.scenes.reset()
         self._memory = Memory()
-        self._causal = self.detector.uses_support
-        self._ahead: dict[int, tuple[np.ndarray, Frames]] = {}  # the support frames that are yet to come, by index
         self._next_frame = 0  # to be read
         self._shape: tuple[int, ...] | None = None  # of the frames of this video
 
@@ -180,78 +210,85 @@ class VideoPredictor:
     def _frames_at_once(self) -> int:
         return self.batch_size or (2 if self.detector.mean.device.type == "cpu" else 8)
 
-    def _sightings(self, frames: Iterable[np.ndarray], progress: Callable[[int], Any] | None) -> Iterator[Tube]:
-        """The objects of one frame after the other. Threads read the next frames and encode the masks of the last ones
-        while the network looks at those between."""
-        with ThreadPoolExecutor(1, thread_name_prefix="masks") as encoder:
-            before: list[Future[list[Tube]]] = []
-            for batch in read_ahead(self._batches(frames)):
-                seen = [encoder.submit(sighting.tubes) for sighting in self._advance(batch)]
-                yield from chain.from_iterable(tubes.result() for tubes in before)
-                before = seen
-                if progress is not None:
-                    progress(len(batch.frames))
-            yield from chain.from_iterable(tubes.result() for tubes in before)
+    @property
+    def _looks_ahead(self) -> bool:
+        return self.detector.uses_support and self.support.look_ahead
 
-    def _batches(self, frames: Iterable[np.ndarray]) -> Iterator[Batch]:
-        source = iter(frames)
-        while read := list(islice(source, self._frames_at_once)):
-            first = self._next_frame
-            self._check(read, range(first, first + len(read)))
-            self._next_frame += len(read)
-            images, sizes = self._resized(read)
-            yield Batch(first, read, images, sizes)
+    def _windows(self, frames: Iterable[np.ndarray]) -> Iterator[Window]:
+        """Reads frames; no more of them at a time than the network must have seen to look at the first."""
+        most = self.support.window if self._looks_ahead else self._frames_at_once
+        window: Window | None = None
+        for frame in read_each(frames) if isinstance(frames, Sequence) else frames:
+            self._check(frame)
+            begins = self.scenes is not None and self.scenes.begins(frame)
+            if window and (begins or len(window.images) == most):
+                yield window
+                window = None
+            window = window or Window(self._next_frame, [], (frame.shape[0], frame.shape[1]), begins)
+            window.images.append(torch.from_numpy(resize_image(frame, self.size)).permute(2, 0, 1))
+            self._next_frame += 1
+        if window:
+            yield window
 
-    def _resized(self, frames: Sequence[np.ndarray]) -> tuple[Tensor, list[tuple[int, int]]]:
-        images = [torch.from_numpy(resize_image(frame, self.size)).permute(2, 0, 1) for frame in frames]
-        stacked = pad_and_stack(images)
-        if self.detector.mean.device.type == "cuda":
-            stacked = stacked.pin_memory()  # so that the copy to the GPU need not be waited for
-        return stacked, [(image.shape[1], image.shape[2]) for image in images]
+    def _check(self, frame: np.ndarray) -> None:
+        index = self._next_frame
+        kind = f"{getattr(frame, 'dtype', '')} {type(frame).__name__} {list(getattr(frame, 'shape', ()))}".strip()
+        if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise FrameError(f"frame {index} is a {kind}, but must be a uint8 RGB array [height, width, 3]")
+        if 0 in frame.shape:
+            raise FrameError(f"frame {index} has no pixels: {list(frame.shape)}")
+        self._shape = self._shape or frame.shape
+        if frame.shape != self._shape:
+            raise FrameError(
+                f"frame {index} has {frame.shape[1]} x {frame.shape[0]} pixels, but those of the same video have "
+                f"{self._shape[1]} x {self._shape[0]}; a new video begins with reset()"
+            )
 
-    @torch.inference_mode()
-    def _look_ahead(self, frames: Iterable[np.ndarray]) -> None:
-        if not (self._causal and self.support.look_ahead) or isinstance(frames, Iterator):
-            return
-        wanted = uniform_frames(_count(frames), self.support.frames)
-        if taken := _take(frames, set(wanted)):
-            self._check(list(taken.values()), list(taken))
-            with self._precision():
-                few, ahead = self._frames_at_once, list(taken.values())
-                parts = (self._extract(*self._resized(ahead[i : i + few])) for i in range(0, len(ahead), few))
-                seen = [frame for part in parts for frame in part.split()]
-                self._ahead = dict(zip(taken, zip(taken.values(), seen, strict=True), strict=True))
-                support = [self._ahead[index][1] for index in wanted if index in taken]
-                self.support.fill(Frames.join(support).maps)
-                self._memory = self.detector.remember(self.support.maps)
-            self._causal = False
+    def _leave_scene(self) -> None:
+        self.tracker.forget()
+        self.support.reset()
 
     @torch.inference_mode()
-    def _advance(self, batch: Batch) -> list[Sighting]:
+    def _enter(self, window: Window) -> dict[int, Frames]:
+        """Fills the bank with frames from all over a window; returns their features, by their position in it."""
+        if window.new_scene:
+            self._leave_scene()
+        if not self._looks_ahead:
+            return {}
+        wanted = uniform_frames(len(window.images), self.support.frames)
+        taken, few = sorted(set(wanted)), self._frames_at_once
         with self._precision():
-            seen = self._extract_next(batch)
-            if self._causal:  # frame by frame, so that a stream and a video give the same
+            parts = [self._extract(window, taken[i : i + few]) for i in range(0, len(taken), few)]
+            ahead = dict(zip(taken, chain.from_iterable(part.split() for part in parts), strict=True))
+            self.support.fill(Frames.join([ahead[i] for i in wanted]).maps)
+            self._memory = self.detector.remember(self.support.maps)
+        return ahead
+
+    @torch.inference_mode()
+    def _advance(
+        self, window: Window, indices: Sequence[int], ahead: Mapping[int, Frames], causal: bool
+    ) -> list[Sighting]:
+        """The next frames, by their positions in a window; those ``ahead`` were extracted before."""
+        with self._precision():
+            new = [i for i in indices if i not in ahead]
+            rest = dict(zip(new, self._extract(window, new).split() if new else (), strict=True))
+            seen = Frames.join([ahead[i] if i in ahead else rest[i] for i in indices])
+            if causal:  # frame by frame, so that a stream and a video give the same
                 found = [self._detect_causally(frame) for frame in seen.split()]
             else:
                 found = self.detector.detect(seen, self._memory, self.labels)
             return [
-                self._associate(batch.first + i, detections, frame.shape[:2], size)
-                for i, (detections, frame, size) in enumerate(zip(found, batch.frames, batch.sizes, strict=True))
+                self._associate(window.first + i, detections, window.size, size)
+                for i, detections, size in zip(indices, found, seen.image_sizes, strict=True)
             ]
 
-    def _check(self, frames: Sequence[np.ndarray], indices: Sequence[int]) -> None:
-        for index, frame in zip(indices, frames, strict=True):
-            kind = f"{getattr(frame, 'dtype', '')} {type(frame).__name__} {list(getattr(frame, 'shape', ()))}".strip()
-            if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-                raise FrameError(f"frame {index} is a {kind}, but must be a uint8 RGB array [height, width, 3]")
-            if 0 in frame.shape:
-                raise FrameError(f"frame {index} has no pixels: {list(frame.shape)}")
-            self._shape = self._shape or frame.shape
-            if frame.shape != self._shape:
-                raise FrameError(
-                    f"frame {index} has {frame.shape[1]} x {frame.shape[0]} pixels, but those of the same video have "
-                    f"{self._shape[1]} x {self._shape[0]}; a new video begins with reset()"
-                )
+    def _extract(self, window: Window, indices: Sequence[int]) -> Frames:
+        images = [window.images[i] for i in indices]
+        stacked, device = pad_and_stack(images), self.detector.mean.device
+        if device.type == "cuda":
+            stacked = stacked.pin_memory()  # so that the copy need not be waited for
+        sizes = [(image.shape[1], image.shape[2]) for image in images]
+        return self.detector.extract(stacked.to(device, non_blocking=True), sizes)
 
     def _detect_causally(self, frame: Frames) -> Detections:
         """A frame is looked at with those before it; the first has only itself."""
@@ -267,23 +304,6 @@ class VideoPredictor:
         if self.support.observe({level: x[0] for level, x in frame.maps.items()}):
             self._memory = self.detector.remember(self.support.maps)
 
-    def _extract_next(self, batch: Batch) -> Frames:
-        """The features of the next frames; those that were looked at before are not computed again."""
-        known = [self._seen_ahead(index, frame) for index, frame in enumerate(batch.frames, start=batch.first)]
-        new = [i for i, before in enumerate(known) if before is None]
-        if len(new) == len(known):
-            return self._extract(batch.images, batch.sizes)
-        rest = iter(self._extract(batch.images[new], [batch.sizes[i] for i in new]).split() if new else ())
-        return Frames.join([before or next(rest) for before in known])
-
-    def _seen_ahead(self, index: int, frame: np.ndarray) -> Frames | None:
-        before, features = self._ahead.pop(index, (None, None))
-        same = before is not None and np.array_equal(before, frame)  # a source may err about the index of a frame
-        return features if same else None
-
-    def _extract(self, images: Tensor, sizes: list[tuple[int, int]]) -> Frames:
-        return self.detector.extract(images.to(self.detector.mean.device, non_blocking=True), sizes)
-
     def _associate(
         self, index: int, detections: Detections, original: tuple[int, int], resized: tuple[int, int]
     ) -> Sighting:
@@ -295,20 +315,6 @@ class VideoPredictor:
         identities = self.tracker.update(detections, scores)
         boxes = detections.boxes.float().cpu() * _scale(resized, original)
         return Sighting(index, original, identities, boxes, detections.masks.float().cpu(), detections.classes.tolist())
-
-
-def _count(frames: Iterable[np.ndarray]) -> int:
-    if isinstance(frames, Recording):
-        return frames.count()
-    return len(frames) if isinstance(frames, Sequence) else sum(1 for _ in frames)
-
-
-def _take(frames: Iterable[np.ndarray], indices: Set[int]) -> dict[int, np.ndarray]:
-    if isinstance(frames, Recording):
-        return frames.frames_at(indices)
-    if isinstance(frames, Sequence):
-        return {index: frames[index] for index in sorted(indices)}
-    return {index: frame for index, frame in enumerate(frames) if index in indices}
 
 
 def _scale(resized: tuple[int, int], original: tuple[int, int]) -> Tensor:

@@ -13,22 +13,29 @@ Maps = dict[str, Tensor]
 class SupportBank:
     """The feature maps of the support frames of the video being read.
 
-    A video that can be read twice lends frames evenly spaced over all of it, as the paper's inference does. Where the
-    future is unknown, in streams and one-pass sources, the bank is causal: it starts with the first frame, takes every
-    ``interval``-th after it, and lets go of the oldest.
+    A video lends frames evenly spaced over all of it, as the paper's inference does; a long one over the window that is
+    looked at, and one of several scenes over that part of the window that is of one scene. Where the future is unknown,
+    in streams, the bank is causal: it starts with the first frame, takes every ``interval``-th after it, and lets go of
+    the oldest.
 
     Args:
         frames: T, the most frames that are kept; need not be that of training.
-        look_ahead: False keeps the bank causal for every source.
+        look_ahead: False keeps the bank causal for videos too.
         interval: frames between two of a causal bank.
+        window: frames of a video that are held in memory, as small as the network sees them, to look ahead.
     """
 
-    def __init__(self, frames: SupportFrames = 4, look_ahead: bool = True, interval: Count = 5) -> None:
-        if frames < 1 or interval < 1:
-            raise ValueError(f"support: frames and interval must be at least 1, not {frames} and {interval}")
+    def __init__(
+        self, frames: SupportFrames = 4, look_ahead: bool = True, interval: Count = 5, window: Count = 120
+    ) -> None:
+        if min(frames, interval, window) < 1:
+            raise ValueError(
+                f"support: frames, interval and window must be at least 1, not {frames}, {interval} and {window}"
+            )
         self.frames = frames
         self.look_ahead = look_ahead
         self.interval = interval
+        self.window = window
         self.reset()
 
     def reset(self) -> None:
@@ -40,7 +47,8 @@ class SupportBank:
         return len(self._maps)
 
     def fill(self, maps: Maps) -> None:
-        """Puts in the maps ``[T, C, H, W]`` by level of frames from all over the video."""
+        """Puts in the maps ``[T, C, H, W]`` by level of T frames from all over a window, in the place of all others."""
+        self._maps.clear()
         count = len(next(iter(maps.values())))
         self._maps.extend({level: x[i] for level, x in maps.items()} for i in range(count))
 

@@ -48,6 +48,10 @@ class OnlineTracker:
         self._next_id = 1
         self._objects: dict[int, _Remembered] = {}  # by identity, in the order of the score columns
 
+    def forget(self) -> None:
+        """Forgets every object, but not which identities were given: the same video goes on with another scene."""
+        self._objects = {}
+
     @property
     def memory(self) -> Tensor | None:
         """``Detections.features`` of the K remembered objects ``[K, ...]``, or None before the first."""

@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from generated import write_clip
 
 from compfeat.inference.predictor import FrameError, VideoPredictor
 from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
 from compfeat.masks import decode_mask
-from compfeat.media.sources import open_frames
+from compfeat.media.scenes import SceneCuts
 from compfeat.models.detector import Frames
 from compfeat.models.labels import HardLabels, SoftLabels
 from compfeat.structures import Category, Detections
@@ -89,14 +88,7 @@ def test_streaming_gives_the_same_as_the_whole_video():
     assert [tubes[0].masks[0] for tubes in seen] == tube.masks
 
 
-class TwicePlayed:
-    """A source that starts anew with every ``iter()`` and does not know its length, as video files are."""
-
-    def __iter__(self):
-        return iter(frames(8))
-
-
-@pytest.mark.parametrize("source", [frames(8), TwicePlayed()])
+@pytest.mark.parametrize("source", [frames(8), iter(frames(8))], ids=["list", "iterator"])
 def test_support_frames_come_from_the_whole_video_and_no_frame_is_extracted_twice(source):
     made = predictor(uses_support=True, support=SupportBank(frames=4), batch_size=3)
     made.predict(source)
@@ -105,47 +97,50 @@ def test_support_frames_come_from_the_whole_video_and_no_frame_is_extracted_twic
     assert made.detector.seen == [([0, 1, 2], support), ([3, 4, 5], support), ([6, 7], support)]
 
 
-class Recorded(TwicePlayed):
-    """A source that finds frames by their indices, and promises one more than it holds; ``late`` it errs by a frame."""
-
-    name, fps, length = "recorded", 30.0, None
-
-    def __init__(self, late=0):
-        self.late = late
-
-    def count(self):
-        return 9
-
-    def frames_at(self, indices):
-        return {i: frame for i, frame in enumerate(frames(8)[self.late :]) if i in indices}
+def test_support_frames_of_a_long_video_come_from_a_window_of_it():
+    made = predictor(uses_support=True, support=SupportBank(frames=2, window=4), batch_size=4)
+    (tube,) = made.predict(frames(9))
+    assert made.detector.seen == [([0, 1, 2, 3], [1, 3]), ([4, 5, 6, 7], [5, 7]), ([8], [8, 8])]
+    assert tube.frames == list(range(9))
 
 
-def test_a_recording_is_asked_for_its_support_frames():
-    made = predictor(uses_support=True, support=SupportBank(frames=9), batch_size=8)
-    made.predict(Recorded())
-    assert made.detector.extracted == [[0, 1, 2, 3, 4, 5, 6, 7]]
-    assert made.detector.seen == [(list(range(8)), list(range(8)))]  # without the one that does not exist
+def test_no_more_frames_are_read_than_are_looked_at():
+    read = []
+
+    def source():
+        for index, frame in enumerate(frames(40)):
+            read.append(index)
+            yield frame
+
+    seen = predictor(uses_support=True, support=SupportBank(frames=2, window=4), batch_size=2).track(source())
+    for index in range(9):
+        next(seen)
+        assert len(read) <= index + 4 * 3 + 1  # the window that is looked at, one that is read, one that is begun
 
 
-def test_a_frame_is_not_taken_for_another_where_a_recording_errs_about_its_index():
-    made = predictor(uses_support=True, support=SupportBank(frames=3), batch_size=8)
-    made.predict(Recorded(late=1))
-    assert made.detector.extracted == [[2, 5], [0, 1, 2, 3, 4, 5, 6, 7]]
-    assert made.detector.seen == [(list(range(8)), [2, 5])]
+class CutBefore(SceneCuts):
+    """Finds cuts where it is told to."""
+
+    def __init__(self, *indices):
+        super().__init__()
+        self.indices = indices
+
+    def begins(self, frame):
+        return int(frame[0, 0, 0]) in self.indices
 
 
-@pytest.mark.parametrize("name", ["stated.mp4", "unstated.mkv"])
-def test_a_file_is_decoded_once_and_what_leads_to_its_support_frames(name, tmp_path, decoded):
-    path = write_clip(tmp_path / name, count=100, gop=10, options={"x264-params": "scenecut=0"})
-    source = open_frames(path)
-    decoded[0] = 0
-    made = predictor(uses_support=True, support=SupportBank(frames=4), batch_size=10)
-    (tube,) = made.predict(source)
-    assert decoded[0] == 100 + 3 + 8 + 3 + 8  # frames 12, 37, 62 and 87, each from the keyframe before it
-    assert tube.frames == list(range(100))
-    listed = predictor(uses_support=True, support=SupportBank(frames=4), batch_size=10)
-    listed.predict(list(source))
-    assert (made.detector.extracted, made.detector.seen) == (listed.detector.extracted, listed.detector.seen)
+def test_nothing_goes_from_one_scene_to_the_next():
+    made = predictor(uses_support=True, support=SupportBank(frames=2), batch_size=4, scenes=CutBefore(3, 5))
+    tubes = made.predict(frames(8))
+    assert made.detector.seen == [([0, 1, 2], [0, 2]), ([3, 4], [3, 4]), ([5, 6, 7], [5, 7])]
+    assert [(t.track_id, t.frames) for t in tubes] == [(1, [0, 1, 2]), (2, [3, 4]), (3, [5, 6, 7])]
+
+
+def test_nor_does_it_in_a_stream():
+    made = predictor(uses_support=True, support=SupportBank(frames=2, interval=1), scenes=CutBefore(2))
+    seen = [made.step(frame) for frame in frames(4)]
+    assert [memory for _, memory in made.detector.seen] == [[0], [0], [2], [2]]
+    assert [tubes[0].track_id for tubes in seen] == [1, 1, 2, 2]
 
 
 def test_a_video_shorter_than_the_bank_repeats_frames():
@@ -156,7 +151,7 @@ def test_a_video_shorter_than_the_bank_repeats_frames():
     assert made.predict([]) == []
 
 
-@pytest.mark.parametrize("how", ["iterator", "no look-ahead", "stream"])
+@pytest.mark.parametrize("how", ["no look-ahead", "stream"])
 def test_where_the_future_is_unknown_frames_see_only_those_before_them(how):
     bank = SupportBank(frames=2, interval=2, look_ahead=how != "no look-ahead")
     made = predictor(uses_support=True, support=bank, batch_size=3)
@@ -164,7 +159,7 @@ def test_where_the_future_is_unknown_frames_see_only_those_before_them(how):
         for frame in frames(7):
             made.step(frame)
     else:
-        made.predict(iter(frames(7)) if how == "iterator" else frames(7))
+        made.predict(frames(7))
     assert [memory for _, memory in made.detector.seen] == [[0], [0], [0], [0, 2], [0, 2], [2, 4], [2, 4]]
     assert [seen for seen, _ in made.detector.seen] == [[i] for i in range(7)]
 
@@ -172,7 +167,7 @@ def test_where_the_future_is_unknown_frames_see_only_those_before_them(how):
 def test_progress_counts_every_frame_once():
     advanced = []
     predictor(batch_size=2).predict(frames(5), advanced.append)
-    assert advanced == [2, 2, 1]
+    assert advanced == [1] * 5
 
 
 def test_each_video_starts_anew_and_an_empty_one_has_no_tubes():

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from compfeat.inference.read_ahead import read_ahead
+from compfeat.inference.read_ahead import read_ahead, read_each
 
 
 def test_items_come_in_order_and_are_made_before_they_are_asked_for():
@@ -44,3 +44,16 @@ def test_whoever_has_read_enough_leaves_no_thread():
     items.close()
     assert threading.active_count() == before
     assert list(read_ahead([])) == []
+
+
+def test_items_of_a_sequence_are_made_at_the_same_time_and_come_in_order(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    together = threading.Barrier(3, timeout=10)
+
+    class Squares(list):
+        def __getitem__(self, index):
+            together.wait()  # until three are being made
+            return index**2
+
+    assert list(read_each(Squares(range(9)))) == [i**2 for i in range(9)]
+    assert list(read_each([])) == []

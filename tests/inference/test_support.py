@@ -34,7 +34,7 @@ def test_reset_forgets():
     assert len(bank) == 0 and bank.observe(maps(7)) and kept(bank) == [7]
 
 
-@pytest.mark.parametrize("wrong", [{"frames": 0}, {"interval": 0}])
+@pytest.mark.parametrize("wrong", [{"frames": 0}, {"interval": 0}, {"window": 0}])
 def test_knobs_out_of_range(wrong):
     with pytest.raises(ValueError, match="at least 1"):
         SupportBank(**wrong)
