@@ -19,6 +19,7 @@ PARTS = {
     "compfeat.models.labels.HardLabels",
     "compfeat.models.labels.SoftLabels",
     "compfeat.models.track_heads.CorrelationTrackHead",
+    "compfeat.models.track_heads.LikenessHead",
     "compfeat.models.track_heads.TrackHead",
 }
 

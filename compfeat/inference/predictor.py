@@ -16,6 +16,7 @@ from compfeat.data.clips.sampler import uniform_frames
 from compfeat.data.clips.transforms import resize_image
 from compfeat.inference.checkpoint import CheckpointError, read_checkpoint
 from compfeat.inference.paste import paste
+from compfeat.inference.pretrained import coco_recipe
 from compfeat.inference.read_ahead import read_ahead, read_each
 from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
@@ -23,6 +24,7 @@ from compfeat.media.scenes import SceneCuts
 from compfeat.models.detector import CompFeat, Frames, Memory
 from compfeat.models.labels import Labels
 from compfeat.models.speed import speed_up
+from compfeat.models.weights import load_pretrained
 from compfeat.quantities import Count, Side
 from compfeat.structures import Category, Detections, Tube, pad_and_stack
 
@@ -112,21 +114,28 @@ class VideoPredictor:
         inference: see `speed_up`.
 
         Args:
-            path: a checkpoint written by ``train.py``.
+            path: a checkpoint written by ``train.py``; or ``"coco"``, torchvision's Mask R-CNN with the weights it
+                learned on COCO, downloaded once, or ``"coco:PATH"`` with those of a file (``coco_recipe``).
             device: where the network runs.
             changes: other arguments for the constructor, for instance ``tracker=OnlineTracker(Cues())``.
 
         Raises:
             FileNotFoundError: there is no such file.
             CheckpointError: the file is no checkpoint of this project, or would build something that is no part of it.
+            WeightsError: COCO's weights cannot be had.
         """
-        recipe, weights = read_checkpoint(path)
+        kind, _, file = str(path).partition(":")
+        recipe, weights = (coco_recipe(), {}) if kind == "coco" else read_checkpoint(path)
         predictor: VideoPredictor = hydra.utils.instantiate({**recipe, **changes}, _convert_="all")
-        try:
-            predictor.detector.load_state_dict(weights)
-        except RuntimeError as error:
-            first = str(error).split("\n")[1].strip()  # of a line for each tensor
-            raise CheckpointError(f"{path}: its weights do not fit the network it describes: {first}") from error
+        if kind == "coco":
+            class_map = {label: category.id for label, category in enumerate(predictor.categories, start=1)}
+            load_pretrained(predictor.detector, file or "coco", class_map)
+        else:
+            try:
+                predictor.detector.load_state_dict(weights)
+            except RuntimeError as error:
+                first = str(error).split("\n")[1].strip()  # of a line for each tensor
+                raise CheckpointError(f"{path}: its weights do not fit the network it describes: {first}") from error
         predictor.detector.to(device).eval()
         speed_up(predictor.detector, predictor.bf16)
         return predictor

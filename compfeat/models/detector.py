@@ -15,7 +15,7 @@ from compfeat.models.attention import DualAttention, Features, PyramidAttention,
 from compfeat.models.labels import Labels
 from compfeat.models.proposals import region_proposals
 from compfeat.models.roi_heads import PYRAMID, CompFeatRoIHeads, Sizes, frame_maps
-from compfeat.models.track_heads import CorrelationTrackHead, TrackHead
+from compfeat.models.track_heads import CorrelationTrackHead, LikenessHead, TrackHead
 from compfeat.quantities import Channels, Count, Side
 from compfeat.structures import ClipBatch, Detections
 
@@ -84,7 +84,7 @@ class CompFeat(nn.Module):
         self,
         backbone: BackboneWithFPN,
         num_classes: Count,
-        track_head: TrackHead | CorrelationTrackHead | None = None,
+        track_head: TrackHead | CorrelationTrackHead | LikenessHead | None = None,
         frame_attention: DualAttention | None = None,
         object_attention: DualAttention | None = None,
         support_pooling: tuple[Count, Count, Count, Count] = (8, 4, 2, 1),
@@ -235,7 +235,7 @@ class CompFeat(nn.Module):
         return images
 
 
-def embedded(head: TrackHead | CorrelationTrackHead, found: Sequence[Detections]) -> list[Detections]:
+def embedded(head: TrackHead | CorrelationTrackHead | LikenessHead, found: Sequence[Detections]) -> list[Detections]:
     """Detections as a track head compares them: what is remembered of an object is embedded once, not in each frame."""
     features = head.embed(torch.cat([d.features for d in found])).split([len(d) for d in found])
     frames = head.embed_frames(torch.stack([d.frame for d in found]))

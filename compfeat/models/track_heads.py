@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from compfeat.models.roi_heads import FRAME_STRIDE, SampledObjects
-from compfeat.quantities import Channels, Positive
+from compfeat.quantities import Channels, Positive, Share
 from compfeat.structures import FrameTarget
 
 
@@ -78,6 +78,36 @@ class TrackHead(nn.Module):
         """
         scores = self([o.features for o in objects], [o.boxes for o in objects], frames, references)
         return match_losses(scores, objects, reference_targets)
+
+
+class LikenessHead(nn.Module):
+    """Matching by objects that look alike, where none was learned: the cosine of their mean features.
+
+    Args:
+        scale: what a cosine weighs more than another by 1 in the scores.
+        novelty: cosine that a new object is taken to have.
+    """
+
+    def __init__(self, scale: Positive = 10.0, novelty: Share = 0.6) -> None:
+        super().__init__()
+        self.scale = scale
+        self.novelty = novelty
+
+    def embed(self, objects: Tensor) -> Tensor:
+        """Features ``[N, C, h, w]`` of objects as ``compare`` takes them, ``[N, C]`` of length 1."""
+        return F.normalize(objects.mean((2, 3)), dim=1)
+
+    def embed_frames(self, frames: Tensor) -> Tensor:
+        """The maps ``[B, C, H, W]`` of frames as ``compare`` takes them, which has no use for them."""
+        return frames
+
+    def compare(self, objects: Tensor, boxes: Tensor, frame: Tensor, references: Tensor) -> Tensor:
+        """As ``TrackHead.compare``, of ``objects [N, C]`` and ``references [K, C]``."""
+        return F.pad(self.scale * (objects @ references.T - self.novelty), (1, 0))
+
+    def losses(self, *_: object) -> dict[str, Tensor]:
+        """None: there is nothing to learn."""
+        return {}
 
 
 class CorrelationTrackHead(nn.Module):

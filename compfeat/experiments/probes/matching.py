@@ -90,7 +90,7 @@ class MapProbe(MatchingProbe):
 
 
 def head_of(detector: CompFeat) -> TrackHead | CorrelationTrackHead:
-    if detector.track_head is None:
+    if not isinstance(detector.track_head, TrackHead | CorrelationTrackHead):
         raise ValueError("there is no track head to try: take variants that match objects")
     return detector.track_head
 

@@ -1,0 +1,61 @@
+"""That torchvision's Mask R-CNN predicts as it is: with its weights, random ones here, in its own file format."""
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models.detection import maskrcnn_resnet50_fpn
+
+from compfeat.inference.predictor import VideoPredictor
+from compfeat.inference.tracker import OnlineTracker
+from compfeat.models.labels import HardLabels
+from compfeat.models.track_heads import LikenessHead
+from compfeat.models.weights import WeightsError
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory):
+    torch.manual_seed(0)
+    network = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    path = tmp_path_factory.mktemp("coco") / "maskrcnn.pth"
+    torch.save(network.state_dict(), path)
+    return network, path
+
+
+def test_its_classes_are_the_80_of_coco_each_with_its_own_rows(coco):
+    network, path = coco
+    predictor = VideoPredictor.from_checkpoint(f"coco:{path}")
+    names = predictor.class_names
+    assert len(names) == 80 and names[:2] == ["person", "bicycle"] and names[-1] == "toothbrush"
+    rows = predictor.detector.roi_heads.box_predictor.cls_score.weight
+    label = 1 + names.index("mouse")
+    assert torch.equal(rows[label], network.roi_heads.box_predictor.cls_score.weight[74])
+    assert not predictor.detector.training and not predictor.detector.uses_support
+
+
+def test_it_finds_what_torchvision_finds_and_follows_it(coco):
+    network, path = coco
+    labels = HardLabels(score_threshold=0.0, detections=5)
+    predictor = VideoPredictor.from_checkpoint(f"coco:{path}", labels=labels, size=(128, 64), tracker=OnlineTracker())
+    frame = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
+    first, second = predictor.step(frame), predictor.step(frame)
+    assert [t.track_id for t in first] == [t.track_id for t in second] != []
+    assert all(a.boxes[0] == pytest.approx(b.boxes[0], abs=1e-2) for a, b in zip(first, second, strict=True))
+
+
+def test_objects_that_look_alike_match_and_those_that_do_not_are_new():
+    head = LikenessHead(scale=10.0, novelty=0.6)
+    features = (
+        torch.randn(3, 16, 7, 7, generator=torch.Generator().manual_seed(0)) + torch.eye(3, 16)[..., None, None] * 9
+    )
+    embedded = head.embed(features)
+    scores = head.compare(embedded[[2, 0]], torch.zeros(2, 4), torch.zeros(16, 8, 8), embedded[:2])
+    assert scores.argmax(1).tolist() == [0, 1] and (scores[:, 0] == 0).all()
+    assert head.compare(embedded[:0], torch.zeros(0, 4), torch.zeros(16, 8, 8), embedded[:2]).shape == (0, 3)
+
+
+def test_weights_that_are_not_there_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        VideoPredictor.from_checkpoint(f"coco:{tmp_path / 'missing.pth'}")
+    (tmp_path / "text.pth").write_text("x")
+    with pytest.raises(WeightsError, match="cannot be read as weights"):
+        VideoPredictor.from_checkpoint(f"coco:{tmp_path / 'text.pth'}")
