@@ -13,10 +13,11 @@ from compfeat.evaluation.results import to_results, write_results
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.inference.read_ahead import read_ahead
 from compfeat.media.overlays import draw_tubes, overlay
+from compfeat.media.scenes import SceneCuts
 from compfeat.media.sinks import write_video
 from compfeat.media.sources import Camera, open_frames
 from compfeat.progress import progress
-from compfeat.quantities import Share
+from compfeat.quantities import Positive, Share
 
 
 class PredictConfig(Protocol):
@@ -24,6 +25,8 @@ class PredictConfig(Protocol):
 
     ckpt: str
     video: str
+    cuts: bool
+    forget: Positive | None
     score: Share
     device: str
     bf16: bool
@@ -37,6 +40,8 @@ def predict(cfg: PredictConfig) -> None:
     """Writes overlay.mp4 and results.json of one video as ``conf/predict.yaml`` describes."""
     predictor = predictor_maker(cfg)(find_device(cfg.device))
     frames = open_frames(cfg.video)
+    predictor.scenes = SceneCuts() if cfg.cuts else None
+    predictor.tracker.keep_unseen = None if cfg.forget is None else round(cfg.forget * frames.fps)
     output = Path(cfg.output)
     if isinstance(frames, Camera):
         console.print(f"recording {output / 'overlay.mp4'} until Ctrl-C", soft_wrap=True)
