@@ -36,7 +36,7 @@ FITTING = {  # what looks wrong, but is another way to set a key, or is found wh
     ("model.categories", "[{'a': 1}]"),
     ("logger.wandb.tags", "['shapes', 'x']"),
 }
-ANY_LENGTH = {"support_frames", "module.scheduler.milestones"}
+ANY_LENGTH = {"support_frames", "module.scheduler.milestones", "lengths", "objects", "batch_sizes"}
 
 
 def read(case):
