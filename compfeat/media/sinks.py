@@ -16,6 +16,7 @@ from compfeat.media.sound import Sound
 from compfeat.media.times import VideoError
 
 TICKS = 90_000  # at least, a second: times of any kind are told apart
+ROUNDED = Fraction(1, 1000)  # seconds by which times err that Matroska rounded, of frames at a steady rate
 
 
 def write_video(
@@ -73,7 +74,9 @@ def _encode(
     start = times[0] if times is not None else 0.0
     # The index goes to the front ("faststart"), so that playing can begin before the whole file has come.
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "20"})
+        # Else x264 notes the ticks as the rate ("force-cfr"); frames are shown at their times all the same.
+        options = {"crf": "20", "x264-params": "force-cfr=1"}
+        stream = container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         stream.codec_context.time_base = tick
         with _sound(sound, container, start) as sound_until:
@@ -83,8 +86,9 @@ def _encode(
                     raise VideoError(f"frames of {name} differ in size: {frame.shape[:2]} after {first.shape[:2]}")
                 even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
                 image = av.VideoFrame.from_ndarray(even, format="rgb24")
-                stated = index * duration if times is None else round((times[index] - start) / tick)
-                latest = max(stated, latest + 1)
+                due = index * duration
+                stated = due if times is None else round((times[index] - start) / tick)
+                latest = max(due if abs(stated - due) * tick <= ROUNDED else stated, latest + 1)
                 image.pts, image.time_base, image.duration = latest, tick, duration
                 container.mux([*stream.encode(image), *sound_until(float(latest * tick))])
             container.mux([*stream.encode(), *sound_until(float((latest + duration) * tick))])

@@ -92,7 +92,7 @@ def _encoded(
         for frame in _decoded(packet, stream):
             begin = _begin(frame) - origin
             if begin + Fraction(frame.samples, frame.sample_rate) > 0:
-                frame.pts = round(begin / frame.time_base)
+                frame.pts, frame.time_base = round(begin * frame.sample_rate), Fraction(1, frame.sample_rate)
                 for resampled in resampler.resample(frame):
                     yield from track.encode(resampled)
     for resampled in resampler.resample(None):

@@ -87,7 +87,7 @@ def open_frames(
         every: 2 takes every second frame of that part, and so on; ``fps`` is that of the frames taken.
 
     Raises:
-        FileNotFoundError: nothing is at that path.
+        FileNotFoundError: nothing is at that path, or matches that pattern.
         VideoError: the file is no readable video, the folder holds no image, the camera or stream does not answer, or
             there is no such part.
     """
@@ -101,8 +101,8 @@ def open_frames(
         return Images(f"{path}", (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES), part)
     if path.is_file():
         return VideoFile(path, part)
-    if glob.has_magic(str(path)):
-        return Images(f"{path}", map(Path, glob.glob(str(path))), part)
+    if matching := glob.glob(str(path)):
+        return Images(f"{path}", map(Path, matching), part)
     raise FileNotFoundError(
         f"no video at {path}; give a video file, a folder of jpg or png images, a pattern of images, camera:0, "
         "or the address of a stream"
@@ -250,7 +250,8 @@ class Stream:
         self.part = part
         self.times: list[float] = []
         with _readable(self.address):
-            self._container = av.open(url, options={"rtsp_flags": "prefer_tcp"}, timeout=TIMEOUT)
+            options = {"rtsp_flags": "prefer_tcp"} if parts.scheme.startswith("rtsp") else {}
+            self._container = av.open(url, options=options, timeout=TIMEOUT)
             self._stream = video_stream(self._container)
         self._stream.thread_type = "AUTO"
         self.clock = Clock.of(self._stream)
@@ -322,7 +323,11 @@ def _readable(name: str) -> Iterator[None]:
 
 
 def _reason(error: av.FFmpegError) -> str:
-    return f"no answer for {TIMEOUT:g} s" if isinstance(error, av.ExitError) else str(error.strerror)
+    if isinstance(error, av.ExitError):
+        return f"no answer for {TIMEOUT:g} s"
+    if isinstance(error, av.InvalidDataError):
+        return "it is damaged, incomplete, or no video at all"
+    return str(error.strerror)
 
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:

@@ -11,6 +11,7 @@ import av
 from av.video.stream import VideoStream
 
 UNKNOWN_FPS = 30.0  # of files and cameras that name none
+TICKS_FPS = 1000.0  # from here on what a file names as its rate is that of its clock
 S = TypeVar("S", int, float)
 T = TypeVar("T")
 
@@ -67,8 +68,9 @@ class Clock:
 
     @classmethod
     def of(cls, stream: VideoStream) -> "Clock":
-        rate = float(stream.average_rate or stream.guessed_rate or UNKNOWN_FPS)
-        return cls(stream.start_time or 0, stream.time_base or Fraction(1, 1000), rate)
+        stated = (float(rate or 0) for rate in (stream.average_rate, stream.guessed_rate))
+        fps = next((rate for rate in stated if 0 < rate < TICKS_FPS), UNKNOWN_FPS)
+        return cls(stream.start_time or 0, stream.time_base or Fraction(1, 1000), fps)
 
     def seconds(self, time: int) -> float:
         return float((time - self.zero) * self.tick)
