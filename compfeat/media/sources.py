@@ -249,7 +249,7 @@ class Stream:
         self.address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))  # to be shown: no password
         self.part = part
         self.times: list[float] = []
-        with _readable(self.address):
+        with _readable(self.address, invalid=f"no answer for {TIMEOUT:g} s, or none that is a video"):
             options = {"rtsp_flags": "prefer_tcp"} if parts.scheme.startswith("rtsp") else {}
             self._container = av.open(url, options=options, timeout=TIMEOUT)
             self._stream = video_stream(self._container)
@@ -315,19 +315,16 @@ class Camera:
 
 
 @contextlib.contextmanager
-def _readable(name: str) -> Iterator[None]:
+def _readable(name: str, invalid: str = "it is damaged, incomplete, or no video at all") -> Iterator[None]:
     try:
         yield
     except av.FFmpegError as error:
-        raise VideoError(f"{name} cannot be read as a video: {_reason(error)}") from error
+        reason = invalid if isinstance(error, av.InvalidDataError) else _reason(error)
+        raise VideoError(f"{name} cannot be read as a video: {reason}") from error
 
 
 def _reason(error: av.FFmpegError) -> str:
-    if isinstance(error, av.ExitError):
-        return f"no answer for {TIMEOUT:g} s"
-    if isinstance(error, av.InvalidDataError):
-        return "it is damaged, incomplete, or no video at all"
-    return str(error.strerror)
+    return f"no answer for {TIMEOUT:g} s" if isinstance(error, av.ExitError) else str(error.strerror)
 
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:
