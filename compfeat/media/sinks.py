@@ -11,6 +11,7 @@ import av
 import numpy as np
 from av.container import OutputContainer
 from av.packet import Packet
+from av.video.reformatter import Colorspace
 
 from compfeat.media.sound import Sound
 from compfeat.media.times import VideoError
@@ -79,6 +80,7 @@ def _encode(
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         stream.codec_context.time_base = tick
+        stream.codec_context.colorspace = Colorspace.ITU601  # as encoded; players guess another one for large frames
         with _sound(sound, container, start) as sound_until:
             latest = -1
             for index, frame in enumerate(chain([first], remaining)):

@@ -174,11 +174,11 @@ class VideoFile:
     def _read(self) -> Iterator[tuple[float, av.VideoFrame]]:
         """The frames of the part and their times."""
         found = 0
-        if self.part != WHOLE and self._timetable:
+        if self.part != WHOLE and (timetable := self._timetable):
             try:
                 with self._open() as (container, _):
-                    for index, frame in self._timetable.find(container, self._indices):
-                        yield self.clock.seconds(self._timetable.times[index]), frame
+                    for index, frame in timetable.find(container, self._indices):
+                        yield self.clock.seconds(timetable.times[index]), frame
                         found += 1
                 return
             except (SeekError, VideoError):
@@ -310,7 +310,7 @@ class Camera:
             if not alive:
                 return
             now = time.monotonic()
-            began = began or now
+            began = now if began is None else began
             yield now - began, image
 
 

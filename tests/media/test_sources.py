@@ -6,6 +6,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 
 from compfeat.media.sinks import write_video
 from compfeat.media.sources import Recording, VideoError, open_frames
@@ -44,6 +45,7 @@ def test_written_for_players(tmp_path):
     with av.open(str(tmp_path / "odd.mp4")) as container:
         context = container.streams.video[0].codec_context
         assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
+        assert context.colorspace == Colorspace.ITU601  # named, so that nobody guesses
 
 
 def test_a_failed_write_leaves_the_older_file_alone(tmp_path):
@@ -94,6 +96,10 @@ def test_a_video_filmed_upright_is_turned(tmp_path):
     assert frame.shape == (64, 48, 3)
     assert frame[:24, 30:, 0].mean() > 200  # the red quarter has come to the upper right
     assert frame[40:, :, 0].mean() < 60
+    write_video(tmp_path / "overlay.mp4", open_frames(path), fps=10)
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        written = next(container.decode(video=0))
+        assert (written.width, written.height, written.rotation) == (48, 64, 0)
 
 
 def test_a_folder_is_read_in_natural_order(tmp_path):
