@@ -70,13 +70,13 @@ def write_data_set(
     return root
 
 
-def write_clip(path, count=40, gop=12, b_frames=2, gaps=(40,), encoder="libx264", options=None):
+def write_clip(path, count=40, gop=12, b_frames=2, gaps=(40,), encoder="libx264", options=None, muxer=None):
     """A small video of frames that all differ, ``gaps`` milliseconds apart in turn."""
     if encoder not in av.codecs_available:
         pytest.skip(f"no encoder {encoder}")
     rng = np.random.default_rng(0)
     times = accumulate(islice(cycle(gaps), count - 1), initial=0)
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=muxer or {}) as container:
         stream = container.add_stream(encoder, rate=25, options=options or {})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb8" if encoder == "gif" else "yuv420p"
         stream.gop_size, stream.codec_context.time_base = gop, Fraction(1, 1000)

@@ -1,17 +1,21 @@
 """Which frame of a video file is shown when, told by its packets: frames are counted and found without decoding all."""
 
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain
 
 import av
 from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
 
 # In these every packet is one frame, says when it is shown, and can be sought by that. Of others some guess the times
 # (AVI), some split a frame over packets (MPEG-TS), some cannot be sought (GIF).
 CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 WITH_HIDDEN_FRAMES = {"vp8"}  # packets of these codecs may show nothing and only be referred to
+SEEKING_PAYS = 8  # frames that a seek must save, for it makes the decoder's threads begin anew
 
 
 class SeekError(Exception):
@@ -40,13 +44,13 @@ class Timetable:
         Frames that an edit list cuts off, which decoders drop, are left out. The number of frames that the file states
         is not looked at: it may be wrong.
         """
-        stream = container.streams.video[0]
+        stream = video_stream(container)
         if container.format.name not in CONTAINERS or stream.codec_context.name in WITH_HIDDEN_FRAMES:
             return None
         times: list[int] = []
         keyframes: list[Keyframe] = []
         latest = None
-        for packet in container.demux(stream):
+        for packet in whole(container.demux(stream)):
             if not packet.size:  # the one that ends the stream
                 continue
             if packet.pts is None:
@@ -67,28 +71,42 @@ class Timetable:
         return len(self.times)
 
     def find(self, container: InputContainer, indices: Collection[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """The frames at ``indices``, each with its index, ascending: each is decoded from the keyframe before it on.
+        """The frames at ``indices``, each with its index, ascending: each is decoded from the keyframe before it on, or
+        from the one found before it, where that is near.
 
         Raises:
             SeekError: the file decodes to other frames than its packets promise.
         """
         wanted = sorted({index for index in indices if 0 <= index < len(self)})
-        for number, group in groupby(wanted, self._keyframe_before):
-            yield from self._decode_from(self.keyframes[number], container, list(group))
+        for run in self._runs(wanted):
+            yield from self._decode_from(self._keyframe_before(run[0]), container, run)
 
-    def _keyframe_before(self, index: int) -> int:
-        return bisect_right(self.keyframes, self.times[index], key=lambda keyframe: keyframe.shown) - 1
+    def _runs(self, wanted: list[int]) -> Iterator[list[int]]:
+        """Parts frames between which a seek pays."""
+        first = 0
+        for i in range(1, len(wanted)):
+            if self._index_of(self._keyframe_before(wanted[i])) - wanted[i - 1] > SEEKING_PAYS:
+                yield wanted[first:i]
+                first = i
+        if wanted:
+            yield wanted[first:]
+
+    def _keyframe_before(self, index: int) -> Keyframe:
+        return self.keyframes[bisect_right(self.keyframes, self.times[index], key=lambda keyframe: keyframe.shown) - 1]
+
+    def _index_of(self, keyframe: Keyframe) -> int:
+        return bisect_left(self.times, keyframe.shown)
 
     def _decode_from(
         self, keyframe: Keyframe, container: InputContainer, wanted: list[int]
     ) -> Iterator[tuple[int, av.VideoFrame]]:
-        index = bisect_left(self.times, keyframe.shown)
+        index, asked = self._index_of(keyframe), set(wanted)
         for frame in decode(_seek(container, keyframe)):
             if frame.pts is not None and frame.pts < keyframe.shown:  # the seek went further back
                 continue
             if frame.pts != self.times[index]:
                 raise SeekError(f"frame {index} is shown at {frame.pts}, not at {self.times[index]}")
-            if index in wanted:
+            if index in asked:
                 yield index, frame
             if index == wanted[-1]:
                 return
@@ -98,13 +116,46 @@ class Timetable:
 
 def decode(packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
     """The frames of packets of a video stream, in the order in which they are shown."""
-    for packet in packets:
+    for packet in whole(packets):
         yield from packet.decode()
+
+
+def decode_in_order(packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
+    """The frames of an AVI, which says when its packets are decoded, and nothing of when frames are shown: they take
+    these times in turn."""
+    times: deque[int | None] = deque()
+
+    def noted() -> Iterator[av.Packet]:
+        for packet in packets:
+            if packet.size:
+                times.append(packet.dts)
+            yield packet
+
+    for frame in decode(noted()):
+        frame.pts = times.popleft() if times else None
+        yield frame
+
+
+def whole(packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
+    """The packets without those of which a part is missing: the last one of a torn file, or what a stream lost."""
+    return (packet for packet in packets if not packet.is_corrupt)
+
+
+def video_stream(container: InputContainer) -> VideoStream:
+    """The stream that is watched; the picture on the cover of an album is none.
+
+    Raises:
+        av.FFmpegError: there is none.
+    """
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return stream
+    raise av.FFmpegError(0, "it has no video stream")
 
 
 def _seek(container: InputContainer, keyframe: Keyframe) -> Iterator[av.Packet]:
     """The packets from a keyframe on, or from one before it."""
-    stream = container.streams.video[0]
+    stream = video_stream(container)
     for time in (keyframe.shown, keyframe.decoded):  # some containers are indexed by the one, some by the other
         container.seek(time, stream=stream)
         packets = container.demux(stream)

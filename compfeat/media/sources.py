@@ -1,49 +1,67 @@
-"""Where frames come from: video files, folders of images, cameras."""
+"""Where frames come from: video files, folders of images, streams, cameras."""
 
 import contextlib
+import glob
+import logging
 import re
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit, urlunsplit
 
 import av
 import cv2
 import numpy as np
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
-from compfeat.media.seeking import SeekError, Timetable, decode
+from compfeat.media.seeking import SeekError, Timetable, decode, decode_in_order, video_stream
+from compfeat.media.times import UNKNOWN_FPS, WHOLE, Clock, Part, VideoError
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 FOLDER_FPS = 6.0  # a folder names no rate; YouTube-VIS keeps every fifth frame of 30 a second
-UNKNOWN_FPS = 30.0  # of files and cameras that name none
+STREAMS = ("rtsp://", "rtsps://", "http://", "https://")
+TIMEOUT = 15.0  # seconds that a stream may keep silent; some cameras take several to answer
+MAY_LACK = 1.0  # seconds of its stated duration: sound may be longer than what is seen
 
-
-class VideoError(ValueError):
-    """A source that cannot be read as a video, or frames that cannot be written as one."""
+log = logging.getLogger(__name__)
 
 
 class FrameSource(Protocol):
-    """The frames of one video, uint8 RGB ``[H, W, 3]``, decoded one by one as they are asked for.
+    """The frames of one video, uint8 RGB ``[H, W, 3]``, upright, decoded one by one as they are asked for.
 
-    Files and folders start anew with every ``iter()``; a camera is one pass. ``fps`` is in frames a second, ``length``
-    the number of frames as the file states it, if it does: good for a bar of progress, for it may be wrong.
+    Files and folders start anew with every ``iter()``; cameras and streams are one pass. Transparency is dropped: what
+    is transparent has the colour that is stored there. Of more than 8 bits those that matter most are kept.
+
+    Attributes:
+        name: of the video, without folder and suffix.
+        fps: frames a second; on average, where the rate varies.
+        length: the number of frames as the file states it, if it does: good for a bar of progress, for it may be wrong.
+        times: when each frame read so far is shown, in seconds since the video (not the part of it that is read) began,
+            ascending; it grows as frames are read, and holds a frame's time before that frame is given.
+        sound: the file that the sound is in, if there is any.
     """
 
     name: str
     fps: float
     length: int | None
+    times: list[float]
+    sound: Path | None
 
     def __iter__(self) -> Iterator[np.ndarray]: ...
 
 
 @runtime_checkable
-class Recording(FrameSource, Protocol):
-    """A source with an end, whose frames can be counted, and asked for by their indices.
+class Recording(Protocol):
+    """Frames that have an end, that can be counted, and asked for by their indices among those that iteration gives.
 
     Either may take as long as reading all of it, and raises ``VideoError`` where it cannot be read.
     """
+
+    def __iter__(self) -> Iterator[np.ndarray]: ...
 
     def count(self) -> int:
         """The number of frames, whatever a file states."""
@@ -54,88 +72,151 @@ class Recording(FrameSource, Protocol):
         ...
 
 
-def open_frames(source: str | Path) -> FrameSource:
-    """Opens a video file, a folder of jpg or png images in natural order, or ``"camera:0"``.
+def open_frames(
+    source: str | Path, start: float | None = None, end: float | None = None, every: int = 1
+) -> FrameSource:
+    """Opens a video, or a part of it.
+
+    Args:
+        source: a video file (mp4, mov, mkv, webm, gif, avi, and what else FFmpeg reads), a folder of jpg or png images
+            or a pattern of images (``"frames/*.png"``), both in natural order, ``"camera:0"``, or the address of a
+            stream (``rtsp://``, ``http://``, ``https://``).
+        start: seconds from the video's beginning; frames that begin to be shown before are left out. Files that can
+            be sought are decoded from the keyframe before it on.
+        end: seconds from the video's beginning; neither this frame nor those after it are read.
+        every: 2 takes every second frame of that part, and so on; ``fps`` is that of the frames taken.
 
     Raises:
-        FileNotFoundError: nothing is at that path.
-        VideoError: the file is no readable video, the folder holds no image, or the camera does not answer.
+        FileNotFoundError: nothing is at that path, or matches that pattern.
+        VideoError: the file is no readable video, the folder holds no image, the camera or stream does not answer, or
+            there is no such part.
     """
+    part = Part(start, end, every)
     if str(source).startswith("camera:"):
-        return Camera(str(source))
+        return Camera(str(source), part)
+    if str(source).startswith(STREAMS):
+        return Stream(str(source), part)
     path = Path(source)
     if path.is_dir():
-        return ImageFolder(path)
+        return Images(f"{path}", (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES), part)
     if path.is_file():
-        return VideoFile(path)
-    raise FileNotFoundError(f"no video at {path}; give a video file, a folder of jpg or png images, or camera:0")
+        return VideoFile(path, part)
+    if matching := glob.glob(str(path)):
+        return Images(f"{path}", map(Path, matching), part)
+    raise FileNotFoundError(
+        f"no video at {path}; give a video file, a folder of jpg or png images, a pattern of images, camera:0, "
+        "or the address of a stream"
+    )
 
 
 class VideoFile:
     """The frames of a video file, turned upright where its metadata says that it was filmed rotated.
 
-    ``count`` and ``frames_at`` read its packets first, once, and decode no more than what leads to the frames asked
-    for. Where packets do not tell, or decoding proves them wrong, frames are counted and found by decoding from the
-    start.
+    ``count``, ``frames_at`` and what reads a part read its packets first, once, and decode no more than what leads to
+    the frames asked for. Where packets do not tell, or decoding proves them wrong, frames are counted and found by
+    decoding from the start. Of a file that lacks its end, the frames up to there are read, with a warning.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, part: Part = WHOLE) -> None:
         self.path = path
         self.name = path.stem
-        with self._open() as container:
-            stream = container.streams.video[0]
-            self.fps = float(stream.average_rate or stream.guessed_rate or UNKNOWN_FPS)
+        self.part = part
+        self.times: list[float] = []
+        with self._open() as (container, stream):
+            self.clock = Clock.of(stream)
+            self.fps = self.clock.fps / part.every
             self.length = stream.frames or None
-        if next(self._decode(), None) is None:
-            raise VideoError(f"{path} holds no frames")
+            self.sound = path if container.streams.audio else None
+            of_all = (container.duration or 0) / av.time_base
+            self._stated_end = self.clock.seconds(self.clock.zero + stream.duration) if stream.duration else of_all
+        if part != WHOLE:
+            self.length = len(self._indices) if self._timetable else None
+        if next(self._read(), None) is None:
+            raise VideoError(f"{path} holds no frames{'' if part == WHOLE else f' {part}'}")
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return map(_upright, self._decode())
+        end = 0.0
+        for index, (seconds, frame) in enumerate(self._read()):
+            if index == len(self.times):
+                self.times.append(seconds)
+            end = seconds + max(1 / self.fps, float((frame.duration or 0) * self.clock.tick))
+            yield _upright(frame)
+        if self.part.end is None and end < self._stated_end - MAY_LACK:
+            log.warning(
+                f"{self.path} ends after {end:.1f} s, though it states {self._stated_end:.1f} s: is it complete?"
+            )
+            self._stated_end = end  # this is said once
 
     def count(self) -> int:
-        return len(self._timetable) if self._timetable else sum(1 for _ in self._decode())
+        return len(self._indices) if self._timetable else sum(1 for _ in self._read())
 
     def frames_at(self, indices: Collection[int]) -> dict[int, np.ndarray]:
         if self._timetable:
+            asked = {self._indices[index]: index for index in indices if 0 <= index < len(self._indices)}
             try:
-                with self._open() as container:
-                    return {index: _upright(frame) for index, frame in self._timetable.find(container, indices)}
+                with self._open() as (container, _):
+                    return {asked[i]: _upright(frame) for i, frame in self._timetable.find(container, asked)}
             except (SeekError, VideoError):
                 self._timetable = None
-        frames = islice(self._decode(), max(indices, default=-1) + 1)
-        return {index: _upright(frame) for index, frame in enumerate(frames) if index in indices}
+        frames = islice(self._read(), max(indices, default=-1) + 1)
+        return {index: _upright(frame) for index, (_, frame) in enumerate(frames) if index in indices}
 
     @cached_property
     def _timetable(self) -> Timetable | None:
-        with self._open() as container:
+        with self._open() as (container, _):
             return Timetable.read(container)
 
+    @cached_property
+    def _indices(self) -> range:
+        """The part's frames among all that the timetable tells of."""
+        return self.part.among(self._timetable.times if self._timetable else [], self.clock.seconds)
+
+    def _read(self) -> Iterator[tuple[float, av.VideoFrame]]:
+        """The frames of the part and their times."""
+        found = 0
+        if self.part != WHOLE and (timetable := self._timetable):
+            try:
+                with self._open() as (container, _):
+                    for index, frame in timetable.find(container, self._indices):
+                        yield self.clock.seconds(timetable.times[index]), frame
+                        found += 1
+                return
+            except (SeekError, VideoError):
+                self._timetable = None
+        yield from islice(self.part.of(self.clock.timed(self._decode())), found, None)
+
     def _decode(self) -> Iterator[av.VideoFrame]:
-        with self._open() as container:
-            yield from decode(container.demux(container.streams.video[0]))
+        with self._open() as (container, stream):
+            in_order = decode_in_order if container.format.name == "avi" else decode
+            yield from in_order(container.demux(stream))
 
     @contextlib.contextmanager
-    def _open(self) -> Iterator[InputContainer]:
-        try:
-            with av.open(str(self.path)) as container:
-                if not container.streams.video:
-                    raise VideoError(f"{self.path} has no video stream")
-                container.streams.video[0].thread_type = "AUTO"
-                yield container
-        except av.FFmpegError as error:
-            raise VideoError(f"{self.path} cannot be read as a video: {error.strerror}") from error
+    def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+        with _readable(str(self.path)), av.open(str(self.path)) as container:
+            stream = video_stream(container)
+            stream.thread_type = "AUTO"
+            yield container, stream
 
 
-class ImageFolder:
-    """The jpg and png images of a folder, which must be of one size: ``2.jpg`` comes before ``10.jpg``."""
+class Images:
+    """Images of one size as the frames of a video, in natural order: ``2.jpg`` comes before ``10.jpg``."""
 
-    def __init__(self, path: Path) -> None:
-        self.name = path.resolve().name
-        self.fps = FOLDER_FPS
-        self.files = sorted((f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
+    sound: Path | None = None
+
+    def __init__(self, name: str, files: Iterable[Path], part: Part = WHOLE) -> None:
+        files = sorted(files, key=_natural)
+        if not files:
+            raise VideoError(f"no jpg or png images in {name}")
+        times = [index / FOLDER_FPS for index in range(len(files))]
+        chosen = part.among(times)
+        if not chosen:
+            raise VideoError(
+                f"{name} holds no frames {part}: its {len(files)} images are read as {FOLDER_FPS:g} a second"
+            )
+        self.name = files[0].resolve().parent.name
+        self.fps = FOLDER_FPS / part.every
+        self.files, self.times = [files[i] for i in chosen], [times[i] for i in chosen]
         self.length: int | None = len(self.files)
-        if not self.files:
-            raise VideoError(f"no jpg or png images in {path}")
 
     def __iter__(self) -> Iterator[np.ndarray]:
         shape = None
@@ -153,30 +234,97 @@ class ImageFolder:
         return {index: _read(file) for index, file in enumerate(self.files) if index in indices}
 
 
+class Stream:
+    """The frames of a stream from the network, ``"rtsp://..."`` or ``"http://..."``, until it ends; without its sound.
+
+    What is lost on the way is left out. A stream that breaks off ends there, with a warning.
+    """
+
+    length: int | None = None
+    sound: Path | None = None
+
+    def __init__(self, url: str, part: Part = WHOLE) -> None:
+        parts = urlsplit(url)
+        self.name = PurePosixPath(parts.path).stem or parts.hostname or parts.scheme
+        self.address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))  # to be shown: no password
+        self.part = part
+        self.times: list[float] = []
+        with _readable(self.address, invalid=f"no answer for {TIMEOUT:g} s, or none that is a video"):
+            options = {"rtsp_flags": "prefer_tcp"} if parts.scheme.startswith("rtsp") else {}
+            self._container = av.open(url, options=options, timeout=TIMEOUT)
+            self._stream = video_stream(self._container)
+        self._stream.thread_type = "AUTO"
+        self.clock = Clock.of(self._stream)
+        self.fps = self.clock.fps / part.every
+        self._frames = self._read()
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self._frames
+
+    def _read(self) -> Iterator[np.ndarray]:
+        with self._container:
+            for seconds, frame in self.part.of(self.clock.timed(self._decode())):
+                self.times.append(seconds)
+                yield _upright(frame)
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        try:
+            for packet in self._container.demux(self._stream):
+                with contextlib.suppress(av.InvalidDataError):
+                    yield from packet.decode()
+        except av.FFmpegError as error:
+            log.warning(f"{self.address} broke off: {_reason(error)}")
+
+
 class Camera:
     """The frames of a live camera, ``"camera:N"``, until it stops; released when the iteration ends."""
 
     length: int | None = None
+    sound: Path | None = None
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, part: Part = WHOLE) -> None:
         self.name = source
+        self.part = part
+        self.times: list[float] = []
         number = source.removeprefix("camera:")
         if not number.isdecimal():
             raise VideoError(f"{source} names no camera; write camera:0, camera:1, ...")
         self.capture = cv2.VideoCapture(int(number))
         if not self.capture.isOpened():
             raise VideoError(f"{source} does not answer; is it plugged in and free?")
-        self.fps = self.capture.get(cv2.CAP_PROP_FPS) or UNKNOWN_FPS
+        self.fps = (self.capture.get(cv2.CAP_PROP_FPS) or UNKNOWN_FPS) / part.every
 
     def __iter__(self) -> Iterator[np.ndarray]:
         try:
-            while True:
-                alive, image = self.capture.read()
-                if not alive:
-                    return
+            for seconds, image in self.part.of(self._capture()):
+                self.times.append(seconds)
                 yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         finally:
             self.capture.release()
+
+    def _capture(self) -> Iterator[tuple[float, np.ndarray]]:
+        """Images and the seconds since the first: cameras drop those for which nobody asks in time."""
+        began = None
+        while True:
+            alive, image = self.capture.read()
+            if not alive:
+                return
+            now = time.monotonic()
+            began = now if began is None else began
+            yield now - began, image
+
+
+@contextlib.contextmanager
+def _readable(name: str, invalid: str = "it is damaged, incomplete, or no video at all") -> Iterator[None]:
+    try:
+        yield
+    except av.FFmpegError as error:
+        reason = invalid if isinstance(error, av.InvalidDataError) else _reason(error)
+        raise VideoError(f"{name} cannot be read as a video: {reason}") from error
+
+
+def _reason(error: av.FFmpegError) -> str:
+    return f"no answer for {TIMEOUT:g} s" if isinstance(error, av.ExitError) else str(error.strerror)
 
 
 def _upright(frame: av.VideoFrame) -> np.ndarray:
@@ -193,4 +341,4 @@ def _read(file: Path) -> np.ndarray:
 
 
 def _natural(file: Path) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(file))]

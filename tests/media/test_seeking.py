@@ -29,9 +29,9 @@ SOUGHT = {name for name in FORMATS if name.endswith((".mp4", ".mkv", ".webm"))}
 SOUGHT -= {"intra-refresh.mkv"}  # packets are told to be keyframes, but only those after them are shown
 
 
-def require_same(path):
+def require_same(path, **part):
     """All frames, alone and a few at once, are those that iteration gives; returns the source."""
-    source = open_frames(path)
+    source = open_frames(path, **part)
     frames = list(source)
     assert isinstance(source, Recording) and source.count() == len(frames)
     for asked in [*([i] for i in range(len(frames))), {1, len(frames) // 2, len(frames) - 1, len(frames), -1}]:
@@ -69,6 +69,74 @@ def test_finding_a_frame_decodes_from_the_keyframe_before_it(tmp_path, decoded):
         decoded[0] = 0
         assert list(source.frames_at([99, 12, 37, 17])) == [12, 17, 37, 99]
         assert decoded[0] == 8 + 8 + 10
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_part_is_that_of_all_frames_in_all_formats(name, tmp_path):
+    encoder, options = FORMATS[name]
+    path = write_clip(tmp_path / name, encoder=encoder, options=options)
+    whole = open_frames(path)
+    frames = list(whole)
+    assert whole.times == pytest.approx([i * 0.04 for i in range(40)], abs=0.002)
+    for start, end, every in [(0.5, 1.1, 1), (None, 0.9, 2), (0.3, None, 15)]:
+        part = require_same(path, start=start, end=end, every=every)
+        expected = [i for i, time in enumerate(whole.times) if (start or 0) <= time < (end or 9)][::every]
+        assert part.times == [whole.times[i] for i in expected]
+        assert all((got == frames[i]).all() for got, i in zip(part, expected, strict=True))
+        assert part.fps == whole.fps / every
+        assert part.length in (len(expected), None)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_times_are_those_stated_not_those_of_a_steady_rate(name, tmp_path):
+    source = open_frames(write_clip(tmp_path / name, count=9, gaps=(20, 100, 60)))
+    for _ in source:
+        assert source.times  # the time of a frame is there with it
+    assert source.times == pytest.approx([0, 0.02, 0.12, 0.18, 0.2, 0.3, 0.36, 0.38, 0.48], abs=0.002)
+    assert open_frames(source.path, start=0.19, end=0.37).count() == 3
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_part_is_sought(name, tmp_path, decoded):
+    path = write_clip(tmp_path / name, count=100, gop=10, options={"x264-params": "scenecut=0"})
+    part = open_frames(path, start=2.52, end=3.04)  # frames 63 to 75
+    decoded[0] = 0
+    assert (len(list(part)), part.length, decoded[0]) == (13, 13, 16)
+    few = open_frames(path, every=33)
+    decoded[0] = 0
+    assert (len(list(few)), decoded[0]) == (4, 1 + 4 + 7 + 10)
+
+
+def test_a_part_that_is_not_there_is_named(tmp_path):
+    for path in (write_clip(tmp_path / "a.mp4"), write_clip(tmp_path / "a.avi")):
+        with pytest.raises(VideoError, match="holds no frames from 5 s to 6 s"):
+            open_frames(path, start=5, end=6)
+        with pytest.raises(VideoError, match="end=1: must be after the start, at 2 seconds"):
+            open_frames(path, start=2, end=1)
+        with pytest.raises(VideoError, match="every=0: must be 1"):
+            open_frames(path, every=0)
+
+
+def test_a_wrong_number_of_frames_is_not_believed(tmp_path):
+    content = bytearray(write_clip(tmp_path / "a.avi").read_bytes())
+    struct.pack_into("<I", content, content.index(b"strh") + 40, 7000)
+    (tmp_path / "a.avi").write_bytes(content)
+    source = require_same(tmp_path / "a.avi")
+    assert (source.length, source.count()) == (7000, 40)
+
+
+@pytest.mark.parametrize("name, muxer", [("torn.mp4", {"movflags": "faststart"}), ("torn.mkv", {})])
+def test_a_torn_file_is_read_up_to_there_and_said_so_once(name, muxer, tmp_path, caplog):
+    content = write_clip(tmp_path / name, count=100, muxer=muxer).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    source = require_same(tmp_path / name)
+    assert 20 < source.count() < 70
+    list(source)
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path / name} ends after {source.count() / 25:.1f} s, though it states 4.0 s: is it complete?"
+    ]
+    require_same(tmp_path / name, end=0.8)
+    assert len(caplog.records) == 1
 
 
 def test_what_an_edit_list_cuts_off_does_not_count(tmp_path):

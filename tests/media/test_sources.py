@@ -6,9 +6,10 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 
 from compfeat.media.sinks import write_video
-from compfeat.media.sources import VideoError, open_frames
+from compfeat.media.sources import Recording, VideoError, open_frames
 
 DATA = Path(__file__).parents[3] / "shared/data"
 
@@ -44,6 +45,7 @@ def test_written_for_players(tmp_path):
     with av.open(str(tmp_path / "odd.mp4")) as container:
         context = container.streams.video[0].codec_context
         assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
+        assert context.colorspace == Colorspace.ITU601  # named, so that nobody guesses
 
 
 def test_a_failed_write_leaves_the_older_file_alone(tmp_path):
@@ -94,6 +96,10 @@ def test_a_video_filmed_upright_is_turned(tmp_path):
     assert frame.shape == (64, 48, 3)
     assert frame[:24, 30:, 0].mean() > 200  # the red quarter has come to the upper right
     assert frame[40:, :, 0].mean() < 60
+    write_video(tmp_path / "overlay.mp4", open_frames(path), fps=10)
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        written = next(container.decode(video=0))
+        assert (written.width, written.height, written.rotation) == (48, 64, 0)
 
 
 def test_a_folder_is_read_in_natural_order(tmp_path):
@@ -133,6 +139,11 @@ def test_a_camera_is_one_pass(monkeypatch):
     assert (camera.length, camera.fps) == (None, 30.0)
     assert [f[0, 0].tolist() for f in camera] == [[1, 0, 0]] * 2
     assert list(camera) == []
+    assert not isinstance(camera, Recording)
+    ticks = iter([5.0, 5.5])
+    monkeypatch.setattr("compfeat.media.sources.time.monotonic", lambda: next(ticks))
+    later = open_frames("camera:1", start=0.2, every=2)
+    assert (len(list(later)), later.times, later.fps) == (1, [0.5], 15.0)
     with pytest.raises(VideoError, match="camera:2 does not answer"):
         open_frames("camera:2")
     with pytest.raises(VideoError, match="camera:front names no camera"):
@@ -146,6 +157,93 @@ def test_what_cannot_be_opened_is_named_in_one_line(tmp_path):
         with pytest.raises(error, match=name) as caught:
             open_frames(tmp_path / name)
         assert "\n" not in str(caught.value)
+
+
+PICTURES = {  # encoder, pixel format, size
+    "grey.mp4": ("libx264", "gray", (64, 48)),
+    "grey-of-16-bits.mkv": ("ffv1", "gray16le", (64, 48)),
+    "of-10-bits.mp4": ("libx264", "yuv420p10le", (64, 48)),
+    "transparent.mov": ("qtrle", "argb", (64, 48)),
+    "transparent.webm": ("libvpx-vp9", "yuva420p", (64, 48)),
+    "odd.mp4": ("libx264", "yuv444p", (63, 47)),
+    "odd.avi": ("rawvideo", "bgr24", (63, 47)),
+    "portrait.mp4": ("libx264", "yuv420p", (48, 64)),
+    "palette.gif": ("gif", "rgb8", (64, 48)),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_of_all_kinds_become_rgb_of_their_size(name, tmp_path):
+    encoder, pixels, (width, height) = PICTURES[name]
+    if encoder not in av.codecs_available:
+        pytest.skip(f"no encoder {encoder}")
+    picture = np.full((height, width, 4), (200, 60, 20, 255), np.uint8)
+    picture[: height // 2] = (20, 60, 200, 0 if "transparent" in name else 255)
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream(encoder, rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, pixels
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgba").reformat(format=pixels)))
+        container.mux(stream.encode())
+    source = open_frames(tmp_path / name)
+    frames = list(source)
+    assert [(frame.shape, frame.dtype) for frame in frames] == [((height, width, 3), np.uint8)] * 3
+    assert source.times == pytest.approx([0, 0.04, 0.08])
+    expected = [(64, 64, 64), (97, 97, 97)] if "grey" in name else picture[[3, -3], 3, :3].astype(int)
+    assert np.abs(frames[0][[3, -3], 3] - expected).max() < (40 if "gif" in name else 12)  # as opaque as the rest
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.full((4, 6), 77, np.uint8),
+        np.full((4, 6), 77 << 8, np.uint16),
+        np.full((4, 6, 3), 77 << 8, np.uint16),
+        np.full((4, 6, 4), (77, 77, 77, 0), np.uint8),
+    ],
+    ids=["grey", "grey of 16 bits", "16 bits", "transparent"],
+)
+def test_images_of_all_kinds_become_rgb(image, tmp_path):
+    cv2.imwrite(str(tmp_path / "0.png"), image)
+    (frame,) = open_frames(tmp_path)
+    assert frame.dtype == np.uint8 and (frame == np.full((4, 6, 3), 77)).all()
+
+
+def test_a_pattern_takes_the_images_that_match_in_natural_order(tmp_path):
+    for name in ("a10.png", "a9.png", "b1.png"):
+        cv2.imwrite(str(tmp_path / name), np.full((4, 6, 3), len(name), np.uint8))
+    source = open_frames(f"{tmp_path}/a*.png")
+    assert [frame[0, 0, 0] for frame in source] == [6, 7]
+    assert (source.name, source.length, source.count()) == (tmp_path.name, 2, 2)
+    with pytest.raises(FileNotFoundError, match="c\\*.png"):
+        open_frames(f"{tmp_path}/c*.png")
+
+
+def test_a_part_of_a_folder(tmp_path):
+    for number in range(20):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((4, 6, 3), number, np.uint8))
+    source = open_frames(tmp_path, start=1, end=2.5, every=3)
+    assert [frame[0, 0, 0] for frame in source] == [6, 9, 12]
+    assert (source.length, source.count(), source.fps) == (3, 3, 2)
+    assert source.times == [1, 1.5, 2]
+    assert [(i, frame[0, 0, 0]) for i, frame in source.frames_at([1, 3]).items()] == [(1, 9)]
+    with pytest.raises(VideoError, match="holds no frames from 9 s on"):
+        open_frames(tmp_path, start=9)
+
+
+def test_the_picture_on_a_cover_is_no_video(tmp_path):
+    cv2.imwrite(str(tmp_path / "cover.png"), np.zeros((16, 16, 3), np.uint8))
+    with av.open(str(tmp_path / "song.mp3"), "w") as song, av.open(str(tmp_path / "cover.png")) as cover:
+        sound = song.add_stream("libmp3lame", rate=44100, layout="mono")
+        picture = song.add_stream_from_template(cover.streams.video[0])
+        for packet in [packet for packet in cover.demux() if packet.size]:
+            packet.stream = picture
+            song.mux(packet)
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.int16), format="s16", layout="mono")
+        silence.rate = 44100
+        song.mux([*sound.encode(silence), *sound.encode()])
+    with pytest.raises(VideoError, match="song.mp3 cannot be read as a video: it has no video stream"):
+        open_frames(tmp_path / "song.mp3")
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="needs the shared data")

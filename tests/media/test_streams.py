@@ -1,0 +1,66 @@
+"""Videos that come over the network."""
+
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import create_server
+
+import pytest
+from generated import write_clip
+
+from compfeat.media import sources
+from compfeat.media.sources import Recording, VideoError, open_frames
+
+
+@contextmanager
+def served(content, stated_length=None):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(stated_length or len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_stream_is_one_pass_and_keeps_its_password(tmp_path, caplog):
+    content = write_clip(tmp_path / "clip.mkv").read_bytes()
+    frames = list(open_frames(tmp_path / "clip.mkv"))
+    with served(content) as host:
+        stream = open_frames(f"http://me:secret@{host}/live/clip.mkv?token=1", start=0.2, end=1, every=2)
+        assert not isinstance(stream, Recording)
+        assert (stream.name, stream.fps, stream.length, stream.sound) == ("clip", 12.5, None, None)
+        for got, expected in zip(stream, frames[5:25:2], strict=True):
+            assert (got == expected).all()
+        assert stream.times == pytest.approx([0.2 + 0.08 * i for i in range(10)], abs=0.002)
+        assert list(stream) == []
+    with pytest.raises(VideoError) as caught:
+        open_frames(f"http://me:secret@{host}/live/clip.mkv")
+    assert str(caught.value) == f"http://{host}/live/clip.mkv cannot be read as a video: Connection refused"
+    assert not caplog.records
+
+
+def test_a_stream_that_breaks_off_ends(tmp_path, caplog):
+    content = write_clip(tmp_path / "clip.ts", count=100).read_bytes()
+    with served(content[: len(content) // 2], stated_length=len(content)) as host:
+        assert 20 < len(list(open_frames(f"http://{host}/clip.ts"))) < 70
+    assert [record.message for record in caplog.records] == [f"http://{host}/clip.ts broke off: Input/output error"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp"])
+def test_nobody_waits_for_ever_for_a_stream(scheme, monkeypatch):
+    monkeypatch.setattr(sources, "TIMEOUT", 0.5)
+    with create_server(("127.0.0.1", 0)) as silent:
+        address = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/live"
+        with pytest.raises(VideoError, match=f"{address} cannot be read as a video: no answer for 0.5 s"):
+            open_frames(address)
