@@ -3,8 +3,9 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from compfeat.commands.check_data import tell_faults
 from compfeat.commands.console import console
@@ -98,9 +99,17 @@ def coco_video(cfg: COCOVideoConfig) -> None:
     console.print(f"[green]converted[/]: {counts} in {output}", soft_wrap=True)
 
 
+CONVERTERS: dict[str, Callable[[Any], None]] = {
+    "coco": coco,
+    "davis": davis,
+    "mots": mots,
+    "coco_video": coco_video,
+}
+
+
 def convert() -> None:
     """Launches the converter that the first argument names."""
-    launch_named({"coco": coco, "davis": davis, "mots": mots, "coco_video": coco_video}, "convert")
+    launch_named(CONVERTERS, "convert")
 
 
 def _convert(source: LabelledVideos, cfg: ConvertConfig) -> None:
@@ -114,10 +123,11 @@ def _convert(source: LabelledVideos, cfg: ConvertConfig) -> None:
     check = SplitCheck(output, cfg.split)
     found = tell_faults(check)
     statistics = check.statistics
-    classes = ", ".join(f"{category.name} {statistics.objects[category.name]}" for category in source.categories)
+    classes = ", ".join(f"{name} {count}" for name, count in statistics.objects.most_common())
     crowds = f", {statistics.crowds} crowd regions" if statistics.crowds else ""
     counts = f"{statistics.videos} videos, {statistics.frames} frames, {len(statistics.track_lengths)} objects"
-    console.print(f"[green]converted[/]: {counts} ({classes}){crowds} in {output / cfg.split}", soft_wrap=True)
+    kinds = f"{len(statistics.objects)} of {len(source.categories)} classes ({classes})"
+    console.print(f"[green]converted[/]: {counts} of {kinds}{crowds} in {output / cfg.split}", soft_wrap=True)
     if found:
         console.print(f"[bold red]{found} errors[/]")
         sys.exit(1)

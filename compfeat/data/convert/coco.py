@@ -223,8 +223,8 @@ def _identity_key(exports: Sequence[_Export]) -> str:
     key = next((key for key in IDENTITIES if any(_look_up(a, key) is not None for a in annotations)), None)
     if key is None and annotations:
         raise AnnotationError(
-            f"no annotation of {exports[0].path} tells which object of other frames it shows, by {', '.join(IDENTITIES)}: "
-            f"{ADVICE}"
+            f"no annotation of {exports[0].path} tells which object of other frames it shows, by "
+            f"{' or '.join(IDENTITIES)}: {ADVICE}"
         )
     return key or IDENTITIES[0]
 

@@ -341,7 +341,7 @@ def test_a_split_appears_whole_or_not_at_all(tmp_path):
 
 def test_real_footage_as_pngs_and_back_is_the_same(shared_data, tmp_path):
     before = VISAnnotations.load(shared_data / "davis_mini", "train")
-    video = next(video for video in before if len(video.tracks) > 1)
+    video = before[0]
     for frame, name in enumerate(video.file_names[:4]):
         values = np.zeros((video.height, video.width), np.uint8)
         for number, track in enumerate(video.tracks, start=1):
