@@ -1,5 +1,8 @@
 """Run-length encoded masks: to pixels, at the size they are needed in, and from those inside a box."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import cv2
 import numpy as np
 from pycocotools import mask as rle
@@ -63,6 +66,22 @@ def encode_inside(pixels: np.ndarray, corner: tuple[int, int], size: tuple[int, 
     if lengths[-1] == 0:  # the last run is one of ones
         lengths = lengths[:-1]
     return rle.frPyObjects({"size": list(size), "counts": lengths.tolist()}, height, width)
+
+
+def whole_rle(segmentation: Mapping[str, Any], height: int, width: int) -> RLE:
+    """An RLE as it stands in a json, ``counts`` a list of run lengths or compressed text, as compressed RLE.
+
+    Raises:
+        ValueError: it is of another size, or its runs do not fill it.
+        KeyError, TypeError, AttributeError: it is no RLE.
+    """
+    size, counts = segmentation["size"], segmentation["counts"]
+    if list(size) != [height, width]:
+        raise ValueError(f"its size is {list(size)}, that of the video [{height}, {width}]")
+    runs = np.array(counts, np.int64) if isinstance(counts, list) else run_lengths(counts.encode())
+    if len(runs) and runs.min() < 0 or runs.sum() != height * width:
+        raise ValueError(f"its runs fill {runs.sum()} pixels of {height} x {width}")
+    return rle.frPyObjects({"size": list(size), "counts": runs.tolist()}, height, width)
 
 
 def run_lengths(counts: bytes) -> np.ndarray:

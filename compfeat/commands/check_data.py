@@ -37,10 +37,7 @@ def check_data(cfg: CheckDataConfig) -> None:
                 raise
             console.print(f"{error}; {data.holdout} training videos are held out instead", soft_wrap=True)
             continue
-        for faults in tracked(check.run(), str(check.path), check.steps, "entries"):
-            found += len(faults)
-            for fault in faults:
-                console.print(f"error: {fault}", style="red", markup=False, highlight=False, soft_wrap=True)
+        found += tell_faults(check)
         _print_statistics(check)
     if found:
         console.print(f"[bold red]{found} errors[/]")
@@ -48,6 +45,16 @@ def check_data(cfg: CheckDataConfig) -> None:
     path = Path(cfg.output) / "clips.png"
     _write_clips(data, cfg.clips, path)
     console.print(f"[green]no errors[/]; sample clips as the network gets them: {path}", soft_wrap=True)
+
+
+def tell_faults(check: SplitCheck) -> int:
+    """Runs a check, and prints what is wrong as it is found; returns how much that is."""
+    found = 0
+    for faults in tracked(check.run(), str(check.path), check.steps, "entries"):
+        found += len(faults)
+        for fault in faults:
+            console.print(f"error: {fault}", style="red", markup=False, highlight=False, soft_wrap=True)
+    return found
 
 
 def _write_clips(data: Any, count: int, path: Path) -> None:

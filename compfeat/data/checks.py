@@ -15,7 +15,7 @@ from compfeat.data.annotations.entries import read_entries, read_text
 from compfeat.data.annotations.layout import find_annotations, find_images
 from compfeat.data.clips.frames import read_image
 from compfeat.data.errors import AnnotationError
-from compfeat.masks import run_lengths
+from compfeat.masks import whole_rle
 
 BOX_TOLERANCE = 2.0  # pixels by which a side of a box may be off its mask, as rounding differs
 NEEDED = {
@@ -235,13 +235,7 @@ def _corners(segmentation: Any, mask: dict) -> np.ndarray:
 def _to_rle(segmentation: Any, height: int, width: int) -> dict:
     if isinstance(segmentation, list):
         return _polygons_to_rle(segmentation, height, width)
-    size, counts = segmentation["size"], segmentation["counts"]
-    if list(size) != [height, width]:
-        raise ValueError(f"its size is {list(size)}, that of the video [{height}, {width}]")
-    runs = np.array(counts, np.int64) if isinstance(counts, list) else run_lengths(counts.encode())
-    if len(runs) and runs.min() < 0 or runs.sum() != height * width:
-        raise ValueError(f"its runs fill {runs.sum()} pixels of {height} x {width}")
-    return rle.frPyObjects({"size": list(size), "counts": runs.tolist()}, height, width)
+    return whole_rle(segmentation, height, width)
 
 
 def _polygons_to_rle(polygons: Sequence[Any], height: int, width: int) -> dict:

@@ -162,7 +162,8 @@ class VISDataModule(pl.LightningDataModule):
 
         Raises:
             FileNotFoundError: annotations, frames or the list of ids are not there.
-            AnnotationError: annotations are broken, or there are too few videos to hold out from.
+            AnnotationError: annotations are broken or of other classes to train than to validate on, or there are too
+                few videos to hold out from.
         """
         own = self._own_validation()
         self.held_out = self._held_out(own)
@@ -174,6 +175,7 @@ class VISDataModule(pl.LightningDataModule):
             held = range(len(own))
         self.val_videos = self._complete(held[: self.only_videos])
         if stage in (None, "fit"):
+            self._check_classes()
             positions = range(len(self.train_annotations))
             kept = positions if self.held_out is None else sorted(set(positions) - set(held))
             self.train_videos = list(kept[: self.only_videos])
@@ -223,6 +225,15 @@ class VISDataModule(pl.LightningDataModule):
         if positions and not complete:
             raise AnnotationError(f"no validation video of {self.val_annotations.path} has all of its frames on disk")
         return complete
+
+    def _check_classes(self) -> None:
+        """A label is a position among the classes, so that these must be the same, in the same order."""
+        trained, validated = ([c.name for c in a.categories] for a in (self.train_annotations, self.val_annotations))
+        if trained != validated:
+            raise AnnotationError(
+                f"{self.train_annotations.path} and {self.val_annotations.path} have other classes, or the same in "
+                f"another order of ids ({', '.join(trained)}; {', '.join(validated)}): give both the same categories"
+            )
 
     def _tell_missing_frames(self) -> None:
         annotations = self.train_annotations

@@ -134,6 +134,7 @@ def test_every_tracker_builds_for_inference(option):
         "scripts/check_data.py",
         "scripts/report.py",
         "scripts/benchmark.py data",
+        "scripts/convert.py coco",
     ],
 )
 def test_help_shows_how_to_call(script, cache):

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from compfeat.commands.benchmark import BENCHMARKS
 from compfeat.commands.check_data import check_data
 from compfeat.commands.config_check import ConfigError, check_config
+from compfeat.commands.convert import CONVERTERS
 from compfeat.commands.evaluate import evaluate
 from compfeat.commands.launch import CONF
 from compfeat.commands.predict import predict
@@ -25,6 +26,7 @@ CASES = {
     "predict": (predict, "predict", ["ckpt=a", "video=b", "support=causal"]),
     "check_data": (check_data, "check_data", YTVIS),
     "report": (report, "report", ["runs=a"]),
+    **{f"convert {name}": (task, f"convert/{name}", ["source=a", "output=b"]) for name, task in CONVERTERS.items()},
     **{f"benchmark {name}": (task, f"benchmark/{name}", []) for name, task in BENCHMARKS.items()},
 }
 ENORMOUS = 10**13
@@ -35,6 +37,7 @@ FITTING = {  # what looks wrong, but is another way to set a key, or is found wh
     ("trainer.devices", "[-1, -1]"),
     ("model.categories", "[{'a': 1}]"),
     ("logger.wandb.tags", "['shapes', 'x']"),
+    ("classes", "['car', 'x']"),
 }
 ANY_LENGTH = {"support_frames", "module.scheduler.milestones", "lengths", "objects", "batch_sizes"}
 

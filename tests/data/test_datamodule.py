@@ -133,6 +133,18 @@ def test_frames_and_videos_that_are_not_on_disk_are_left_out(tmp_path, caplog):
         assert grey == {1, 3} and clip.name in ("v1/1", "v1/3")
 
 
+def test_splits_of_other_classes_are_refused_to_train_on(tmp_path):
+    root = write_data_set(tmp_path)
+    write_data_set(root, split="valid", change=lambda content: content["categories"][0].update(name="cow"))
+    data = VISDataModule(root)
+    with pytest.raises(
+        AnnotationError, match=r"train.json and .*valid.json have other classes.*\(cat, dog; cat, cow\)"
+    ):
+        data.setup()
+    data.setup("validate")
+    assert [category.name for category in data.categories] == ["cat", "cow"]
+
+
 def batches(root, workers, epoch=0, seed=0):
     data = VISDataModule(str(root), val_split="train", size=(WIDTH, HEIGHT), batch_size=2, workers=workers, seed=seed)
     data.setup()

@@ -1,0 +1,137 @@
+"""Converts data sets of other forms into the YouTube-VIS layout, and back."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from compfeat.commands.check_data import tell_faults
+from compfeat.commands.console import console
+from compfeat.commands.launch import launch_named
+from compfeat.data.annotations.index import AnnotationIndex
+from compfeat.data.annotations.layout import find_annotations
+from compfeat.data.annotations.reader import VISAnnotations
+from compfeat.data.checks import SplitCheck
+from compfeat.data.convert.coco import COCOVideos
+from compfeat.data.convert.coco_video import to_coco_video
+from compfeat.data.convert.davis import DAVISVideos
+from compfeat.data.convert.labelled import LabelledVideos
+from compfeat.data.convert.layout_writer import refuse_to_overwrite, write_split
+from compfeat.data.convert.mots import MOTSVideos
+from compfeat.evaluation.results import ResultsError, validate_results
+from compfeat.progress import tracked
+
+
+class ConvertConfig(Protocol):
+    """The keys of ``conf/_convert.yaml``."""
+
+    source: str
+    output: str
+    split: str
+
+
+class COCOConfig(ConvertConfig, Protocol):
+    """The keys of ``conf/convert/coco.yaml``."""
+
+    images: str | None
+    identity: str | None
+
+
+class DAVISConfig(ConvertConfig, Protocol):
+    """The keys of ``conf/convert/davis.yaml``."""
+
+    classes: str
+
+
+class MOTSConfig(ConvertConfig, Protocol):
+    """The keys of ``conf/convert/mots.yaml``."""
+
+    images: str | None
+    classes: list[str]
+
+
+class COCOVideoConfig(ConvertConfig, Protocol):
+    """The keys of ``conf/convert/coco_video.yaml``."""
+
+    results: str | None
+
+
+def coco(cfg: COCOConfig) -> None:
+    """COCO json over frames of videos into the YouTube-VIS layout, as ``conf/convert/coco.yaml`` describes."""
+    _convert(COCOVideos(Path(cfg.source), _path(cfg.images), cfg.identity), cfg)
+
+
+def davis(cfg: DAVISConfig) -> None:
+    """PNGs of identities into the YouTube-VIS layout, as ``conf/convert/davis.yaml`` describes."""
+    _convert(DAVISVideos(Path(cfg.source), cfg.classes), cfg)
+
+
+def mots(cfg: MOTSConfig) -> None:
+    """Text files of MOTS into the YouTube-VIS layout, as ``conf/convert/mots.yaml`` describes."""
+    _convert(MOTSVideos(Path(cfg.source), cfg.classes, _path(cfg.images)), cfg)
+
+
+def coco_video(cfg: COCOVideoConfig) -> None:
+    """The YouTube-VIS layout, or results, into COCO json with videos, as ``conf/convert/coco_video.yaml`` describes.
+
+    Raises:
+        FileExistsError: the output is there already.
+        ResultsError: the results do not fit the annotations.
+    """
+    output = Path(cfg.output)
+    refuse_to_overwrite(output)
+    path = find_annotations(Path(cfg.source), cfg.split)
+    annotations = VISAnnotations(path, path.parent, AnnotationIndex.open(path))  # the frames need not be there
+    results = None
+    if cfg.results is not None:
+        results = json.loads(Path(cfg.results).read_bytes())
+        if problems := validate_results(results, annotations.ground_truth(range(len(annotations)))):
+            raise ResultsError(f"{cfg.results} does not fit {path}: {problems[0]} ({len(problems)} in all)")
+    content = to_coco_video(annotations, annotations.categories, results)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_name(f".{output.name}-{os.getpid()}")
+    temporary.write_text(json.dumps(content))
+    os.replace(temporary, output)
+    objects = len({annotation["instance_id"] for annotation in content["annotations"]})
+    counts = f"{len(content['videos'])} videos, {len(content['images'])} frames, {objects} objects"
+    console.print(f"[green]converted[/]: {counts} in {output}", soft_wrap=True)
+
+
+CONVERTERS: dict[str, Callable[[Any], None]] = {
+    "coco": coco,
+    "davis": davis,
+    "mots": mots,
+    "coco_video": coco_video,
+}
+
+
+def convert() -> None:
+    """Launches the converter that the first argument names."""
+    launch_named(CONVERTERS, "convert")
+
+
+def _convert(source: LabelledVideos, cfg: ConvertConfig) -> None:
+    """Writes the videos of a source in the YouTube-VIS layout and checks the result; exits with 1 on errors."""
+    output = Path(cfg.output)
+    refuse_to_overwrite(output / cfg.split)
+    if output.resolve().is_relative_to(Path(cfg.source).resolve()):
+        raise ValueError(f"the output {output} is in the source, into which nothing is written: give another output")
+    videos = list(tracked(source, f"reading {cfg.source}", len(source), "videos"))
+    write_split(videos, source.categories, output, cfg.split)
+    check = SplitCheck(output, cfg.split)
+    found = tell_faults(check)
+    statistics = check.statistics
+    classes = ", ".join(f"{name} {count}" for name, count in statistics.objects.most_common())
+    crowds = f", {statistics.crowds} crowd regions" if statistics.crowds else ""
+    counts = f"{statistics.videos} videos, {statistics.frames} frames, {len(statistics.track_lengths)} objects"
+    kinds = f"{len(statistics.objects)} of {len(source.categories)} classes ({classes})"
+    console.print(f"[green]converted[/]: {counts} of {kinds}{crowds} in {output / cfg.split}", soft_wrap=True)
+    if found:
+        console.print(f"[bold red]{found} errors[/]")
+        sys.exit(1)
+
+
+def _path(name: str | None) -> Path | None:
+    return None if name is None else Path(name)
