@@ -19,5 +19,6 @@ Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 Share = Annotated[float, Ge(0), Le(1)]  # and probabilities
 Positive = Annotated[float, Gt(0), Le(1_000_000)]
 Weight = Annotated[float, Ge(0), Le(1_000_000)]
+Seconds = Annotated[float, Ge(0), Le(1_000_000)]
 Turn = Annotated[float, Ge(0), Le(180)]  # degrees
 Slant = Annotated[float, Ge(0), Lt(90)]  # degrees

@@ -15,9 +15,9 @@ from compfeat.inference.read_ahead import read_ahead
 from compfeat.media.overlays import draw_tubes, overlay
 from compfeat.media.scenes import SceneCuts
 from compfeat.media.sinks import write_video
-from compfeat.media.sources import Camera, open_frames
+from compfeat.media.sources import Recording, open_frames
 from compfeat.progress import progress
-from compfeat.quantities import Positive, Share
+from compfeat.quantities import Count, Positive, Seconds, Share
 
 
 class PredictConfig(Protocol):
@@ -25,6 +25,9 @@ class PredictConfig(Protocol):
 
     ckpt: str
     video: str
+    start: Seconds | None
+    end: Seconds | None
+    every: Count
     cuts: bool
     forget: Positive | None
     score: Share
@@ -39,12 +42,12 @@ class PredictConfig(Protocol):
 def predict(cfg: PredictConfig) -> None:
     """Writes overlay.mp4 and results.json of one video as ``conf/predict.yaml`` describes."""
     predictor = predictor_maker(cfg)(find_device(cfg.device))
-    frames = open_frames(cfg.video)
+    frames = open_frames(cfg.video, cfg.start, cfg.end, cfg.every)
     predictor.scenes = SceneCuts() if cfg.cuts else None
     predictor.tracker.keep_unseen = None if cfg.forget is None else round(cfg.forget * frames.fps)
     output = Path(cfg.output)
-    if isinstance(frames, Camera):
-        console.print(f"recording {output / 'overlay.mp4'} until Ctrl-C", soft_wrap=True)
+    if not isinstance(frames, Recording):  # cameras and streams cannot be read a second time, to be drawn on
+        console.print(f"recording {output / 'overlay.mp4'} until it ends, or until Ctrl-C", soft_wrap=True)
         write_video(output / "overlay.mp4", _live(predictor, frames, cfg.score), frames.fps)
         return
     length = 0  # counted, for a container may state a wrong one
@@ -59,7 +62,8 @@ def predict(cfg: PredictConfig) -> None:
     ids = [category.id for category in predictor.categories]
     write_results(to_results(1, length, tubes, ids), output / "results.json")
     drawn = [tube for tube in tubes if tube.score >= cfg.score]
-    write_video(output / "overlay.mp4", read_ahead(overlay(frames, drawn, predictor.class_names)), frames.fps)
+    pictures = read_ahead(overlay(frames, drawn, predictor.class_names))
+    write_video(output / "overlay.mp4", pictures, frames.fps, frames.times, frames.sound)
     console.print(f"drawn: {len(drawn)} of {len(tubes)} objects found, {output / 'overlay.mp4'}", soft_wrap=True)
 
 

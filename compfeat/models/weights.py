@@ -119,7 +119,7 @@ def _download() -> Mapping[str, Tensor]:
         return COCO.get_state_dict(progress=True, check_hash=True)
     except (OSError, HTTPException, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise WeightsError(f"could not download {COCO.url}: {reason}; give the file with weights=coco:PATH") from error
+        raise WeightsError(f"could not download {COCO.url}: {reason}; give its file as coco:PATH") from error
 
 
 def _read_file(path: Path) -> Mapping[str, Tensor]:

@@ -111,7 +111,7 @@ def test_errors_are_one_line(source, offer, monkeypatch, tmp_path):
     monkeypatch.setattr(MaskRCNN_ResNet50_FPN_Weights, "get_state_dict", fails)
     with pytest.raises(WeightsError) as caught:
         load_pretrained(tiny(1), "coco")
-    reason = "<urlopen error Name or service not known>; give the file with weights=coco:PATH"
+    reason = "<urlopen error Name or service not known>; give its file as coco:PATH"
     assert str(caught.value) == f"could not download {COCO.url}: {reason}"
     with pytest.raises(FileNotFoundError, match="no weights at .*gone.pth"):
         load_pretrained(tiny(1), tmp_path / "gone.pth")
