@@ -50,15 +50,9 @@ def predict(cfg: PredictConfig) -> None:
         console.print(f"recording {output / 'overlay.mp4'} until it ends, or until Ctrl-C", soft_wrap=True)
         write_video(output / "overlay.mp4", _live(predictor, frames, cfg.score), frames.fps)
         return
-    length = 0  # counted, for a container may state a wrong one
-
-    def read(count: int) -> None:
-        nonlocal length
-        length += count
-        advance(count)
-
     with progress(frames.name, frames.length, "frames") as advance:
-        tubes = predictor.predict(frames, read)
+        tubes = predictor.predict(frames, advance)
+    length = len(frames.times)  # of the frames read, for a container may state a wrong one
     ids = [category.id for category in predictor.categories]
     write_results(to_results(1, length, tubes, ids), output / "results.json")
     drawn = [tube for tube in tubes if tube.score >= cfg.score]

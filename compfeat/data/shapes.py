@@ -160,7 +160,10 @@ class ShapesGenerator:
         scene = int(casting.integers(len(BACKGROUNDS)))
         cast = self._cast(casting, scene)
         sprites = [draw_sprite(actor, self.wavelength, unit) for actor in cast]
-        bare = [draw_sprite(actor._replace(fringed=False), self.wavelength, unit) for actor in cast]
+        bare = [
+            draw_sprite(actor._replace(fringed=False), self.wavelength, unit) if actor.fringed else sprite
+            for actor, sprite in zip(cast, sprites, strict=True)
+        ]
         background = draw_background(casting, scene, self.scenes, self.width, self.height, unit)
         poses = self._poses(motion, len(cast), unit)
         pan = PAN * unit * (1 + np.sin(motion.uniform(0, 6.3, 2) + np.linspace(0, 1.5, self.length)[:, None]))
@@ -219,7 +222,10 @@ class ShapesGenerator:
                 marking = hinted_marking(hue) ^ int(rng.random() >= self.colour_hint)
             look = (float(hue), rng.uniform(0.65, 0.95), rng.uniform(0.8, 1.0))
             actor = Actor(outline, marking, look, rng.uniform(*DIAMETER), rng.uniform(0, np.pi))
-            cast.append(actor._replace(fringed=bool(self.fringed) and bool(rng.random() < self.fringed)))
+            fringed = self.fringed > 0 and bool(
+                rng.random() < self.fringed
+            )  # films of settings without stay as they are
+            cast.append(actor._replace(fringed=fringed))
         if alike:
             first = cast[0]
             for twin in range(1, int(rng.integers(2, count + 1))):

@@ -44,7 +44,7 @@ class Oracle:
     letter: bool
 
     def results(self, truth: Mapping[str, Any], seed: int) -> list[dict]:
-        """Entries of results.json for all videos of a split of the built-in data set; the seed is that of guesses.
+        """Entries of results.json for all videos of a split of the built-in data set.
 
         Args:
             truth: the split's instances.json.

@@ -47,7 +47,10 @@ class Window(NamedTuple):
 
 
 class Sighting(NamedTuple):
-    """The detections of one frame that have an identity; boxes and mask probabilities in pixels of the whole frame."""
+    """The detections of one frame and their identities, None where the tracker drops one.
+
+    ``size`` is the (height, width) of the frame, in whose pixels the boxes are.
+    """
 
     frame: int
     size: tuple[int, int]
@@ -57,7 +60,7 @@ class Sighting(NamedTuple):
     classes: list[list[float]]
 
     def tubes(self) -> list[Tube]:
-        """A tube of this frame for each of them, masks as RLE."""
+        """A tube of this frame for each that has an identity, masks as RLE."""
         rows = zip(
             self.identities, self.boxes.tolist(), paste(self.masks, self.boxes, self.size), self.classes, strict=True
         )
