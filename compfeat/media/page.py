@@ -52,7 +52,7 @@ def write_page(
             there yet.
         tubes: the objects; masks have the frames' size.
         class_names: the names of labels 1, 2, ...
-        times: when each frame is shown, seconds from the beginning of the video, ascending; at least one.
+        times: when each frame is shown, in seconds, ascending; at least one. The video begins with the first.
         size: (height, width) of the frames.
         name: what the video is called.
 
@@ -64,7 +64,8 @@ def write_page(
         _require_fit(tube, len(times), size)
     tubes = sorted(tubes, key=lambda tube: (tube.frames[0], tube.track_id))
     tracks = [_track(tube, class_names) for tube in tubes]
-    end = times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1)  # the last frame is shown as long as the one before
+    times = [time - times[0] for time in times]
+    end = times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1)  # the last is shown as long as the one before
     environment = Environment(
         loader=PackageLoader("compfeat.media"),
         autoescape=True,

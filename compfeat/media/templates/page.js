@@ -263,9 +263,12 @@ if ("requestVideoFrameCallback" in HTMLVideoElement.prototype) {
     requestAnimationFrame(looked);
   };
   looked();
+  video.addEventListener("pause", () => seek(current())); // the clock may be ahead of the picture at which it was stopped
 }
 
 // Seeking: to the middle of a frame, so that no rounding leads to its neighbour; one seek at a time, the latest wish next.
+// A frame that was sought stays the current one until the video plays, so that one steps on from it even where a browser
+// shows its neighbour.
 let wanted = null;
 let sought = null;
 
@@ -278,12 +281,17 @@ function seek(frame) {
 function pursue() {
   sought = wanted;
   const middle = (times[sought] + times[sought + 1]) / 2;
-  video.currentTime = Math.min(middle, Number.isFinite(video.duration) ? video.duration - 1e-3 : middle);
+  video.currentTime = Math.min(middle, Number.isFinite(video.duration) ? video.duration - 0.001 : middle);
 }
 
 video.addEventListener("seeked", () => {
   if (wanted !== sought) return pursue();
-  wanted = sought = null;
+  sought = null;
+  if (!video.paused) wanted = null;
+});
+
+video.addEventListener("play", () => {
+  if (sought === null) wanted = null;
 });
 
 const current = () => wanted ?? shown;
