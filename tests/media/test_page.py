@@ -254,7 +254,6 @@ def test_they_are_so_when_it_has_played(open_page, folder, browser, able):
     page.locator("#play[aria-label='Play']").wait_for()
     page.wait_for_timeout(300)
     shown = frame(page)
-    assert TIMES[shown] - 0.01 <= page.evaluate("document.querySelector('video').currentTime")
     require_masks_upon_objects(page)
     page.keyboard.press("ArrowRight")
     at_frame(page, min(shown + 1, 11))
