@@ -1,19 +1,14 @@
 """The page of the report in a browser, from disk."""
 
-import shutil
+from functools import partial
 
 import pytest
 from made_up_runs import write_run
 from omegaconf import OmegaConf
-from playwright.sync_api import sync_playwright
 
 from compfeat.commands.report import report
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 APS = {"baseline": 0.50, "frame_temporal": 0.53, "frame_dual": 0.56, "object_spatial": 0.51}
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 
 @pytest.fixture(scope="module")
@@ -29,34 +24,9 @@ def path(tmp_path_factory):
     return folder / "report.html"
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, "--disable-sync"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def opened(browser, path):
-    """Opens the page; at the end nothing may have gone wrong, and nothing have been asked of a network."""
-    faults, asked, contexts = [], [], []
-
-    def open_page(**settings):
-        contexts.append(browser.new_context(**settings))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: faults.append(message.text))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("requestfailed", lambda request: faults.append(request.url))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert faults == []
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+def opened(open_page, path):
+    return partial(open_page, path)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
