@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import hydra
 import numpy as np
 import torch
+from hydra.errors import InstantiationException
 from torch import Tensor
 
 from compfeat.data.clips.sampler import uniform_frames
@@ -107,21 +108,14 @@ class VideoPredictor:
         inference: see `speed_up`.
 
         Args:
-            path: a checkpoint written by ``train.py``.
+            path: a checkpoint written by ``train.py``, or a folder written by ``scripts/export.py``.
             device: where the network runs.
             changes: other arguments for the constructor, for instance ``tracker=OnlineTracker(Cues())``.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            CheckpointError: the file is no checkpoint of this project, or would build something that is no part of it.
+            FileNotFoundError, CheckpointError: as ``rebuild``.
         """
-        recipe, weights = read_checkpoint(path)
-        predictor: VideoPredictor = hydra.utils.instantiate({**recipe, **changes}, _convert_="all")
-        try:
-            predictor.detector.load_state_dict(weights)
-        except RuntimeError as error:
-            first = str(error).split("\n")[1].strip()  # of a line for each tensor
-            raise CheckpointError(f"{path}: its weights do not fit the network it describes: {first}") from error
+        predictor = rebuild(path, **changes)
         predictor.detector.to(device).eval()
         speed_up(predictor.detector, predictor.bf16)
         return predictor
@@ -295,6 +289,27 @@ class VideoPredictor:
         identities = self.tracker.update(detections, scores)
         boxes = detections.boxes.float().cpu() * _scale(resized, original)
         return Sighting(index, original, identities, boxes, detections.masks.float().cpu(), detections.classes.tolist())
+
+
+def rebuild(path: str | Path, **changes: Any) -> VideoPredictor:
+    """The predictor of a checkpoint with its weights, as it was trained; arguments as ``from_checkpoint`` has them.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder, or a part of the folder is missing.
+        CheckpointError: it is no checkpoint of this project, would build something that is no part of it, or describes
+            what cannot be built or does not fit its weights.
+    """
+    recipe, weights = read_checkpoint(path)
+    try:
+        predictor: VideoPredictor = hydra.utils.instantiate({**recipe, **changes}, _convert_="all")
+    except InstantiationException as error:
+        raise CheckpointError(f"{path} describes what cannot be built: {' '.join(str(error).split())}") from error
+    try:
+        predictor.detector.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).split("\n")[1].strip()  # of a line for each tensor
+        raise CheckpointError(f"{path}: its weights do not fit the network it describes: {first}") from error
+    return predictor
 
 
 def _count(frames: Iterable[np.ndarray]) -> int:
