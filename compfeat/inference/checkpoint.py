@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from compfeat.models.weights import SAFETENSORS, WeightsError, read_safetensors
@@ -70,10 +69,8 @@ def write_folder(folder: Path, recipe: Mapping[str, Any], weights: Mapping[str, 
     """
     (folder / CONFIG).write_text(json.dumps(recipe, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     plain = {name: value.contiguous() for name, value in weights.items()}  # the format knows no channels_last
-    try:
-        save_file(plain, folder / SAFETENSORS, metadata={"format": "pt"})
-    except SafetensorError as error:
-        raise OSError(f"{folder / SAFETENSORS} cannot be written: {error}") from error
+    # not by save_file, whose file none but its owner may read
+    (folder / SAFETENSORS).write_bytes(save(plain, metadata={"format": "pt"}))
 
 
 def read_run_state(path: str | Path) -> dict[str, Any]:
@@ -99,7 +96,9 @@ def read_run_state(path: str | Path) -> dict[str, Any]:
 def _read_folder(folder: Path) -> tuple[Any, dict[str, Tensor]]:
     for name in (CONFIG, SAFETENSORS):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} has no {name}; scripts/export.py writes folders that can be loaded")
+            raise FileNotFoundError(
+                f"{folder} has no {name}; give a checkpoint of train.py, or a folder as scripts/export.py writes it"
+            )
     try:
         recipe = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -107,7 +107,7 @@ def test_a_pickle_in_place_of_the_weights_is_refused(ckpt, folder):
 @pytest.mark.parametrize("part", ["config.json", "model.safetensors"])
 def test_a_part_that_is_missing_is_named(part, folder):
     (folder / part).unlink()
-    with pytest.raises(FileNotFoundError, match=f"network has no {part}; scripts/export.py writes"):
+    with pytest.raises(FileNotFoundError, match=f"network has no {part}; give a checkpoint of train.py, or a folder"):
         VideoPredictor.from_checkpoint(folder)
 
 
