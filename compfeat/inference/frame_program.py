@@ -99,6 +99,7 @@ def save_program(program: FrameProgram, path: Path, onnx: Path | None = None) ->
     inputs = [program.random_inputs(generator) for _ in range(FRAMES)]
     wanted = [pytree.tree_leaves(program(*of_frame)) for of_frame in inputs]
     traced = torch.export.export(program, inputs[0], strict=False)
+    traced.example_inputs = None  # nearly as large as the weights, and of no use to anybody
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No complete tensor found in the group")  # of weights that share memory
         torch.export.save(traced, path)
