@@ -17,9 +17,9 @@ def recipe(*overrides):
     return OmegaConf.to_container(cfg.model, resolve=True)
 
 
-def checkpoint():
+def checkpoint(*overrides):
     """What a checkpoint of it holds."""
-    written = recipe()
+    written = recipe(*overrides)
     detector = instantiate(written, _convert_="all").detector
     weights = {f"detector.{name}": value for name, value in detector.state_dict().items()}
     return {"predictor": written, "state_dict": weights}

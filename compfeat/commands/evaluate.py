@@ -118,7 +118,7 @@ def _tell_tracking(metrics: Mapping[str, float], output: Path) -> None:
 
 def _tell_dashboard(cfg: EvaluateConfig, data: VISDataModule, measured: Measurement) -> None:
     """Adds what was measured to the page of the run that the checkpoint is of, where it has one."""
-    folder = Path(str(cfg.ckpt)).resolve().parents[1]
+    folder = Path(str(cfg.ckpt)).resolve().parent.parent
     run = Run.read(folder)
     dashboard = run and Dashboard.of(run, folder)
     if dashboard:

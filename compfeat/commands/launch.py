@@ -156,7 +156,7 @@ def _quieten() -> None:
     """Silences what libraries say to nobody, in whatever process a job runs."""
     for message in NOISE:
         warnings.filterwarnings("ignore", message)
-    for library in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+    for library in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "onnxscript", "onnx_ir"):
         logging.getLogger(library).setLevel(logging.WARNING)
 
 

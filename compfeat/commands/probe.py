@@ -65,7 +65,7 @@ def probe() -> None:
 
 def _run(module: Probe, cfg: ProbeConfig) -> None:
     data: VISDataModule = instantiate(cfg.data)
-    if cfg.ckpt is None and not Path(cfg.weights).is_file():
+    if cfg.ckpt is None and not Path(cfg.weights).exists():
         raise FileNotFoundError(f"no detector at {cfg.weights}: `make detector` trains it, or give weights=PATH")
     data.prepare_data()
     data.setup()

@@ -88,9 +88,9 @@ def _make_weights(cfg: TrainConfig) -> None:
     """Trains what the network starts from where it is not there, in a process of its own."""
     if cfg.weights_from is None or cfg.weights is None:
         return
-    folder = Path(cfg.weights).parents[1]
+    folder = Path(cfg.weights).parent.parent
     made = Run.read(folder)
-    if Path(cfg.weights).is_file() and (made is None or made.status == "finished"):
+    if Path(cfg.weights).exists() and (made is None or made.status == "finished"):
         return
     console.print(f"first what networks start from: train.py {cfg.weights_from}, into {folder}", soft_wrap=True)
     overrides = [*shlex.split(cfg.weights_from), f"hydra.run.dir={folder}", "rerun=false"]

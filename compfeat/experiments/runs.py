@@ -27,6 +27,18 @@ class MeasuredRun:
     metrics: Mapping[str, Mapping[str, float]]
     errors: Mapping[str, Mapping[str, float]]
 
+    @classmethod
+    def read(cls, folder: Path) -> "MeasuredRun | None":
+        """The run of a folder; None where there is none."""
+        run = Run.read(folder)
+        if run is None:
+            return None
+        metrics, errors = (
+            {file.parent.name: json.loads(file.read_text()) for file in sorted(folder.glob(f"*/{name}.json"))}
+            for name in ("metrics", "breakdown")
+        )
+        return cls(folder, run, metrics, {evaluation: content["overall"] for evaluation, content in errors.items()})
+
     def curves(self) -> dict[str, Curve]:
         """What was logged, by name, also before the run was interrupted."""
         aside = sorted(self.folder.glob("metrics-*.csv"), key=_steps)
@@ -59,16 +71,7 @@ class MeasuredRun:
 
 def measured_runs(folder: Path) -> list[MeasuredRun]:
     """The runs in a folder, those of one row together, by ascending seed."""
-    found = []
-    for path in folder.glob("*/run.json"):
-        run = Run.read(path.parent)
-        if run is not None:
-            metrics, errors = (
-                {file.parent.name: json.loads(file.read_text()) for file in sorted(path.parent.glob(f"*/{name}.json"))}
-                for name in ("metrics", "breakdown")
-            )
-            overall = {evaluation: content["overall"] for evaluation, content in errors.items()}
-            found.append(MeasuredRun(path.parent, run, metrics, overall))
+    found = [one for path in folder.glob("*/run.json") if (one := MeasuredRun.read(path.parent))]
     return sorted(found, key=lambda measured: (measured.run.name, measured.run.seed))
 
 

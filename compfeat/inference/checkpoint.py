@@ -1,15 +1,24 @@
 """Which files are taken for checkpoints, and what they may build: nothing in a file from elsewhere can run code."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor
+
+from compfeat.models.weights import SAFETENSORS, WeightsError, read_safetensors
+
+CONFIG = "config.json"  # of a folder in which a network is handed over
+
+PREDICTOR = "compfeat.inference.predictor.VideoPredictor"
+DEEPEST = 200  # characters of the place of a value in a recipe
 
 # Hydra calls whatever a recipe names: only these are let through. A part of one's own is added here.
 PARTS = {
-    "compfeat.inference.predictor.VideoPredictor",
+    PREDICTOR,
     "compfeat.inference.support.SupportBank",
     "compfeat.inference.tracker.Cues",
     "compfeat.inference.tracker.OnlineTracker",
@@ -25,30 +34,44 @@ PARTS = {
 
 
 class CheckpointError(ValueError):
-    """The file is not a checkpoint of this project."""
+    """The file or folder is not a checkpoint of this project."""
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The recipe of a predictor and the weights of its detector.
 
     Args:
-        path: a checkpoint written by ``train.py``.
+        path: a checkpoint written by ``train.py``, or a folder written by ``scripts/export.py``.
 
     Returns:
         the config from which ``hydra.utils.instantiate`` rebuilds the predictor, checked through and through to name
         only ``PARTS``, and the state dict of ``predictor.detector``.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: the file is no checkpoint of this project, or would build something that is no part of it.
+        FileNotFoundError: there is no such file or folder, or a part of the folder is missing.
+        CheckpointError: it is no checkpoint of this project, or would build something that is no part of it.
     """
-    content = read_run_state(path)
-    recipe = content["predictor"]
+    if Path(path).is_dir():
+        recipe, weights, writer = *_read_folder(Path(path)), "scripts/export.py"
+    else:
+        content, writer = read_run_state(path), "train.py"
+        recipe, prefix = content["predictor"], "detector."
+        weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
     for fault in _strange(recipe):
-        raise CheckpointError(f"{path} was not written by train.py: {fault}; nothing of it was built")
-    prefix = "detector."
-    weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
+        raise CheckpointError(f"{path} was not written by {writer}: {fault}; nothing of it was built")
     return recipe, weights
+
+
+def write_folder(folder: Path, recipe: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Writes what ``read_checkpoint`` returns into a folder that is there, as ``read_checkpoint`` reads it again.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    (folder / CONFIG).write_text(json.dumps(recipe, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    plain = {name: value.contiguous() for name, value in weights.items()}  # the format knows no channels_last
+    # not by save_file, whose file none but its owner may read
+    (folder / SAFETENSORS).write_bytes(save(plain, metadata={"format": "pt"}))
 
 
 def read_run_state(path: str | Path) -> dict[str, Any]:
@@ -58,6 +81,8 @@ def read_run_state(path: str | Path) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is no checkpoint of this project.
     """
+    if Path(path).is_dir():
+        raise CheckpointError(f"{path} is a folder, without the state of a run; weights={path} starts from its weights")
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no checkpoint at {path}; train.py writes them under checkpoints/ of a run")
     try:
@@ -69,9 +94,33 @@ def read_run_state(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def _strange(node: Any, where: str = "predictor") -> Iterator[str]:
+def _read_folder(folder: Path) -> tuple[Any, dict[str, Tensor]]:
+    for name in (CONFIG, SAFETENSORS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder} has no {name}; give a checkpoint of train.py, or a folder as scripts/export.py writes it"
+            )
+    try:
+        recipe = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{folder / CONFIG} is not json, or cut off: {error}") from error
+    try:
+        return recipe, read_safetensors(folder / SAFETENSORS)
+    except WeightsError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _strange(recipe: Any) -> Iterator[str]:
     """What a recipe holds that train.py never writes and Hydra would act upon."""
-    if isinstance(node, Mapping):
+    yield from _strange_at(recipe, "predictor")
+    if not isinstance(recipe, Mapping) or recipe.get("_target_") != PREDICTOR:
+        yield f"it does not describe a {PREDICTOR}"
+
+
+def _strange_at(node: Any, where: str) -> Iterator[str]:
+    if len(where) > DEEPEST:
+        yield f"{where[:DEEPEST]}... is nested too deep"
+    elif isinstance(node, Mapping):
         for key, value in node.items():
             if key == "_target_":
                 if not isinstance(value, str) or value not in PARTS:
@@ -79,9 +128,11 @@ def _strange(node: Any, where: str = "predictor") -> Iterator[str]:
             elif str(key).startswith("_"):  # _args_, _partial_, ...
                 yield f"{where} has {key!r}"
             else:
-                yield from _strange(value, f"{where}.{key}")
+                yield from _strange_at(value, f"{where}.{key}")
     elif isinstance(node, list | tuple):
         for i, value in enumerate(node):
-            yield from _strange(value, f"{where}[{i}]")
+            yield from _strange_at(value, f"{where}[{i}]")
     elif isinstance(node, str) and "${" in node:  # OmegaConf would put something else in its place
         yield f"{where} is {node!r}"
+    elif not isinstance(node, str | int | float | None):
+        yield f"{where} is a {type(node).__name__}"

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import hydra
 import numpy as np
 import torch
+from hydra.errors import InstantiationException
 from torch import Tensor
 
 from compfeat.data.clips.sampler import uniform_frames
@@ -117,28 +118,16 @@ class VideoPredictor:
         inference: see `speed_up`.
 
         Args:
-            path: a checkpoint written by ``train.py``; or ``"coco"``, torchvision's Mask R-CNN with the weights it
-                learned on COCO, downloaded once, or ``"coco:PATH"`` with those of a file (``coco_recipe``).
+            path: a checkpoint written by ``train.py``, or a folder written by ``scripts/export.py``; or ``"coco"``,
+                torchvision's Mask R-CNN with the weights it learned on COCO, downloaded once, or ``"coco:PATH"`` with
+                those of a file (``coco_recipe``).
             device: where the network runs.
             changes: other arguments for the constructor, for instance ``tracker=OnlineTracker(Cues())``.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            CheckpointError: the file is no checkpoint of this project, or would build something that is no part of it.
-            WeightsError: COCO's weights cannot be had.
+            FileNotFoundError, CheckpointError, WeightsError: as ``rebuild``.
         """
-        kind, _, file = str(path).partition(":")
-        recipe, weights = (coco_recipe(), {}) if kind == "coco" else read_checkpoint(path)
-        predictor: VideoPredictor = hydra.utils.instantiate({**recipe, **changes}, _convert_="all")
-        if kind == "coco":
-            class_map = {label: category.id for label, category in enumerate(predictor.categories, start=1)}
-            load_pretrained(predictor.detector, file or "coco", class_map)
-        else:
-            try:
-                predictor.detector.load_state_dict(weights)
-            except RuntimeError as error:
-                first = str(error).split("\n")[1].strip()  # of a line for each tensor
-                raise CheckpointError(f"{path}: its weights do not fit the network it describes: {first}") from error
+        predictor = rebuild(path, **changes)
         predictor.detector.to(device).eval()
         speed_up(predictor.detector, predictor.bf16)
         return predictor
@@ -327,6 +316,33 @@ class VideoPredictor:
         identities = self.tracker.update(detections, scores)
         boxes = detections.boxes.float().cpu() * _scale(resized, original)
         return Sighting(index, original, identities, boxes, detections.masks.float().cpu(), detections.classes.tolist())
+
+
+def rebuild(path: str | Path, **changes: Any) -> VideoPredictor:
+    """The predictor of a checkpoint with its weights, as it was trained; arguments as ``from_checkpoint`` has them.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder, or a part of the folder is missing.
+        CheckpointError: it is no checkpoint of this project, would build something that is no part of it, or describes
+            what cannot be built or does not fit its weights.
+        WeightsError: COCO's weights cannot be had.
+    """
+    kind, _, file = str(path).partition(":")
+    recipe, weights = (coco_recipe(), {}) if kind == "coco" else read_checkpoint(path)
+    try:
+        predictor: VideoPredictor = hydra.utils.instantiate({**recipe, **changes}, _convert_="all")
+    except InstantiationException as error:
+        raise CheckpointError(f"{path} describes what cannot be built: {' '.join(str(error).split())}") from error
+    if kind == "coco":
+        class_map = {label: category.id for label, category in enumerate(predictor.categories, start=1)}
+        load_pretrained(predictor.detector, file or "coco", class_map)
+        return predictor
+    try:
+        predictor.detector.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).split("\n")[1].strip()  # of a line for each tensor
+        raise CheckpointError(f"{path}: its weights do not fit the network it describes: {first}") from error
+    return predictor
 
 
 def _scale(resized: tuple[int, int], original: tuple[int, int]) -> Tensor:

@@ -8,9 +8,12 @@ from http.client import HTTPException
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
+SAFETENSORS = "model.safetensors"  # the weights in a folder written by scripts/export.py
 COCO = MaskRCNN_ResNet50_FPN_Weights.COCO_V1
 
 # The layers with rows of their own for every class, and how many.
@@ -69,7 +72,7 @@ def load_pretrained(model: nn.Module, source: str | Path, class_map: Mapping[int
     Args:
         model: its parameters bear torchvision's names; it may have others.
         source: ``"coco"`` (torchvision's Mask R-CNN, downloaded once; its labels are the COCO category ids), or the
-            path of a state dict or of a checkpoint written by ``train.py``.
+            path of a state dict, of a checkpoint written by ``train.py`` or of a folder by ``scripts/export.py``.
         class_map: model label -> source label.
 
     Raises:
@@ -102,8 +105,20 @@ def load_pretrained(model: nn.Module, source: str | Path, class_map: Mapping[int
 
 def require_weights(source: str | Path) -> None:
     """Raises FileNotFoundError where ``source`` of ``load_pretrained`` is a file that is not there; reads nothing."""
-    if source != "coco" and not Path(source).is_file():
-        raise FileNotFoundError(f"no weights at {source}; give weights=coco, coco:PATH or PATH")
+    if source != "coco" and not _file(Path(source)).is_file():
+        raise FileNotFoundError(f"no weights at {_file(Path(source))}; give weights=coco, coco:PATH or PATH")
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The names and tensors of a file that can hold nothing else.
+
+    Raises:
+        WeightsError: it is not of this format, or cut off.
+    """
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is not a safetensors file, or cut off: {error}") from error
 
 
 def _read(source: str | Path) -> dict[str, Tensor]:
@@ -122,7 +137,13 @@ def _download() -> Mapping[str, Tensor]:
         raise WeightsError(f"could not download {COCO.url}: {reason}; give its file as coco:PATH") from error
 
 
+def _file(source: Path) -> Path:
+    return source / SAFETENSORS if source.is_dir() else source
+
+
 def _read_file(path: Path) -> Mapping[str, Tensor]:
+    if path.is_dir():
+        return read_safetensors(_file(path))
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load names many, from zip to pickle

@@ -103,12 +103,13 @@ def _data(runs: Sequence[MeasuredRun]) -> dict[str, str]:
     """Each thing that can be said of the data, once where it is the same for all runs."""
     said: dict[str, dict[str, None]] = {}
     for one in runs:
-        for what, told in _described(one).items():
+        for what, told in described(one).items():
             said.setdefault(what, {})[told] = None
     return {what: "; ".join(told) for what, told in said.items()}
 
 
-def _described(one: MeasuredRun) -> dict[str, str]:
+def described(one: MeasuredRun) -> dict[str, str]:
+    """What can be said of the data of a run."""
     config = _data_config(one)
     split = config.get("test_split") or config.get("val_split")
     told = {}

@@ -26,7 +26,7 @@ def markdown(contents: Contents) -> str:
         parts += ["## Other measurements", _other(contents.other), *words.fewer_pairs(contents.other)]
     for evaluation, rows in contents.errors.items():
         lines = ([f"`{row.row}`", str(row.n), *map(words.level, row.gains.values())] for row in rows)
-        parts += [f"## Errors, {evaluation}: AP to be gained", _table(["row", "seeds", *KINDS], lines)]
+        parts += [f"## Errors, {evaluation}: AP to be gained", as_table(["row", "seeds", *KINDS], lines)]
     if contents.costs:
         parts += ["## Cost", _costs(contents)]
     parts += ["## Runs", _runs(contents)]
@@ -39,12 +39,12 @@ def _comparison(table: Comparison) -> str:
     if any(order.of for order in table.orders):
         orders = (text for order in table.orders for text in (words.agreement(order), ""))
         lines.append(["pairs of rows in the paper's order", "", *orders])
-    return _table(["row", "seeds", *columns], lines)
+    return as_table(["row", "seeds", *columns], lines)
 
 
 def _other(table: Comparison) -> str:
     lines = ([*_named(line), *(_ours(cell) for cell in line.cells)] for line in table.lines)
-    return _table(["row", "seeds", *table.columns], lines)
+    return as_table(["row", "seeds", *table.columns], lines)
 
 
 def _named(line: Line) -> list[str]:
@@ -78,7 +78,7 @@ def _costs(contents: Contents) -> str:
         ]
         for cost in contents.costs
     )
-    return _table(columns, lines)
+    return as_table(columns, lines)
 
 
 def _runs(contents: Contents) -> str:
@@ -95,10 +95,11 @@ def _runs(contents: Contents) -> str:
         ]
         for one in contents.runs
     )
-    return _table(columns, lines)
+    return as_table(columns, lines)
 
 
-def _table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def as_table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown, whatever its cells hold."""
     cells = [columns, ["---"] * len(columns), *lines]
     return "\n".join(f"| {' | '.join(_escaped(text) for text in line)} |" for line in cells)
 
