@@ -9,7 +9,8 @@ from time import monotonic
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 T = TypeVar("T")
 SHORTEST, LONGEST = 5.0, 30.0  # seconds between two lines
@@ -66,10 +67,18 @@ def progress(description: str, total: int | None, unit: str) -> Iterator[Callabl
     if not console.is_terminal:
         yield ProgressLines(description, total, unit).advance
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn(unit), console=console, transient=True) as bar:
+    counted = (BarColumn(), MofNCompleteColumn(), TextColumn(unit))
+    columns = (TextColumn("{task.description}"), *counted, _PaceColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(description, total=total)
         yield lambda count: bar.advance(task, count)
+
+
+class _PaceColumn(ProgressColumn):
+    """Steps a second, of late."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.3g} a second" if task.speed else "")
 
 
 def tracked(items: Iterable[T], description: str, total: int, unit: str) -> Iterator[T]:

@@ -164,17 +164,17 @@ class Tube:
     @property
     def probabilities(self) -> list[float]:
         """Of labels 1, 2, ...: the mean over frames."""
-        return [sum(of_class) / len(self.classes) for of_class in zip(*self.classes, strict=True)]
+        return self._tally.probabilities
 
     @property
     def score(self) -> float:
         """The probability of the tube's class."""
-        return max(self.probabilities)
+        return self._tally.likeliest[1]
 
     @property
     def label(self) -> int:
         """The likeliest class."""
-        return 1 + _position_of_largest(self.probabilities)
+        return self._tally.likeliest[0]
 
     @property
     def scores(self) -> list[float]:
@@ -182,18 +182,54 @@ class Tube:
         return [max(classes) for classes in self.classes]
 
     def vote(self) -> None:
-        """Gives all frames the class of most of them, each with its own score: a tube's class by the paper's letter.
+        """Gives all frames the class of most of them, each with its own score: a tube's class by the paper's letter."""
+        winner, _ = self._tally.voted
+        labels = range(1, 1 + len(self.classes[0]))
+        self.classes = [[score * (label == winner) for label in labels] for score in self.scores]
 
-        Of several classes with as many frames, the one with the larger summed score.
+    @property
+    def _tally(self) -> "ClassTally":
+        tally = ClassTally(len(self.classes[0]))
+        for classes in self.classes:
+            tally.add(classes)
+        return tally
+
+
+class ClassTally:
+    """What frames say of the class of an object, added up one after the other."""
+
+    def __init__(self, num_classes: int) -> None:
+        self._frames = 0
+        self._sums = [0.0] * num_classes
+        self._votes = [(0, 0.0)] * num_classes  # the frames in which a class is likeliest, and its summed scores there
+
+    def add(self, classes: Sequence[float]) -> None:
+        """Of one frame the probabilities of labels 1, 2, ..."""
+        self._frames += 1
+        self._sums = [total + probability for total, probability in zip(self._sums, classes, strict=True)]
+        likeliest = _position_of_largest(classes)
+        votes, scores = self._votes[likeliest]
+        self._votes[likeliest] = votes + 1, scores + classes[likeliest]
+
+    @property
+    def probabilities(self) -> list[float]:
+        """Of labels 1, 2, ...: the mean over frames."""
+        return [total / self._frames for total in self._sums]
+
+    @property
+    def likeliest(self) -> tuple[int, float]:
+        """The label of the largest mean probability, and that probability."""
+        position = _position_of_largest(self._sums)
+        return position + 1, self._sums[position] / self._frames
+
+    @property
+    def voted(self) -> tuple[int, float]:
+        """The label that is likeliest in most frames, and the mean score of all frames, whatever their labels.
+
+        Of several labels with as many frames, the one with the larger summed score.
         """
-        labels, scores = [_position_of_largest(classes) for classes in self.classes], self.scores
-
-        def votes(label: int) -> tuple[int, float]:
-            given = [score for score, other in zip(scores, labels, strict=True) if other == label]
-            return len(given), sum(given)
-
-        winner = max(labels, key=votes)
-        self.classes = [[score * (label == winner) for label in range(len(self.classes[0]))] for score in scores]
+        position = max(range(len(self._votes)), key=self._votes.__getitem__)
+        return position + 1, sum(scores for _, scores in self._votes) / self._frames
 
 
 def _position_of_largest(values: Sequence[float]) -> int:

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from compfeat.benchmarks import report
 from compfeat.benchmarks.inference import moving_noise, sure_predictor
-from compfeat.evaluation.results import to_results, write_results
+from compfeat.evaluation.results import to_results
+from compfeat.files import write_json
 from compfeat.machine import best_device, peak_memory_gib
 from compfeat.media.sinks import write_video
 from compfeat.media.sources import open_frames
@@ -42,7 +43,7 @@ def video(cfg: VideoConfig) -> None:
         began = perf_counter()
         with progress("video", cfg.frames, "frames") as advance:
             tubes = predictor.predict(open_frames(path), advance)
-        write_results(to_results(1, cfg.frames, tubes, [1]), Path(folder) / "results.json")
+        write_json(Path(folder) / "results.json", to_results(1, cfg.frames, tubes, [1]))
         seconds = perf_counter() - began
     figures = {
         "device": device.type,

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 
 from compfeat.commands.console import console, print_table
 from compfeat.data.checks import SplitCheck
-from compfeat.media.overlays import contact_sheet, draw_clip
+from compfeat.findings.overlays import contact_sheet, draw_clip
 from compfeat.progress import tracked
 from compfeat.quantities import Count, Seed
 

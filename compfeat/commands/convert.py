@@ -1,7 +1,6 @@
 """Converts data sets of other forms into the YouTube-VIS layout, and back."""
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from compfeat.data.convert.labelled import LabelledVideos
 from compfeat.data.convert.layout_writer import refuse_to_overwrite, write_split
 from compfeat.data.convert.mots import MOTSVideos
 from compfeat.evaluation.results import ResultsError, validate_results
+from compfeat.files import write_json
 from compfeat.progress import tracked
 
 
@@ -90,10 +90,7 @@ def coco_video(cfg: COCOVideoConfig) -> None:
         if problems := validate_results(results, annotations.ground_truth(range(len(annotations)))):
             raise ResultsError(f"{cfg.results} does not fit {path}: {problems[0]} ({len(problems)} in all)")
     content = to_coco_video(annotations, annotations.categories, results)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}-{os.getpid()}")
-    temporary.write_text(json.dumps(content))
-    os.replace(temporary, output)
+    write_json(output, content)
     objects = len({annotation["instance_id"] for annotation in content["annotations"]})
     counts = f"{len(content['videos'])} videos, {len(content['images'])} frames, {objects} objects"
     console.print(f"[green]converted[/]: {counts} in {output}", soft_wrap=True)

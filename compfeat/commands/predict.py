@@ -1,23 +1,38 @@
 """Finds the objects of a video."""
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from compfeat.commands.console import console
 from compfeat.commands.loading import find_device, predictor_maker
-from compfeat.evaluation.results import to_results, write_results
+from compfeat.data.annotations.reader import Track, Video
+from compfeat.data.convert.coco_video import to_coco_video
+from compfeat.evaluation.results import to_whole_results
+from compfeat.files import write_json
+from compfeat.findings.identity_masks import write_identity_masks
+from compfeat.findings.journal import Findings, Journal
+from compfeat.findings.overlays import draw_tubes
+from compfeat.findings.page import write_page
+from compfeat.findings.table import write_table
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.inference.read_ahead import read_ahead
-from compfeat.media.overlays import draw_tubes, overlay
+from compfeat.media.recording import recorded
 from compfeat.media.scenes import SceneCuts
 from compfeat.media.sinks import write_video
-from compfeat.media.sources import Recording, open_frames
+from compfeat.media.sources import FrameSource, open_frames
 from compfeat.progress import progress
 from compfeat.quantities import Count, Positive, Seconds, Share
+from compfeat.structures import Tube
+
+Output = Literal["tracks", "overlay", "page", "results", "masks", "coco_video"]
+ShowProgress = Callable[[str, int | None, str], AbstractContextManager[Callable[[int], None]]]
+AT_ONCE = ("page", "results", "coco_video")  # outputs that hold all masks at once
+HELD = 200_000  # masks: with more no browser opens a page, and no program reads a json
 
 
 class PredictConfig(Protocol):
@@ -31,6 +46,8 @@ class PredictConfig(Protocol):
     cuts: bool
     forget: Positive | None
     score: Share
+    classes: list[str] | None
+    write: list[Output]
     device: str
     bf16: bool
     output: str
@@ -40,30 +57,136 @@ class PredictConfig(Protocol):
 
 
 def predict(cfg: PredictConfig) -> None:
-    """Writes overlay.mp4 and results.json of one video as ``conf/predict.yaml`` describes."""
+    """Writes what is found in one video as ``conf/predict.yaml`` describes. Ctrl-C ends the video, not the command."""
     predictor = predictor_maker(cfg)(find_device(cfg.device))
+    require_known(cfg.classes or [], predictor.class_names)
     frames = open_frames(cfg.video, cfg.start, cfg.end, cfg.every)
     predictor.scenes = SceneCuts() if cfg.cuts else None
     predictor.tracker.keep_unseen = None if cfg.forget is None else round(cfg.forget * frames.fps)
-    output = Path(cfg.output)
-    if not isinstance(frames, Recording):  # cameras and streams cannot be read a second time, to be drawn on
-        console.print(f"recording {output / 'overlay.mp4'} until it ends, or until Ctrl-C", soft_wrap=True)
-        write_video(output / "overlay.mp4", _live(predictor, frames, cfg.score), frames.fps)
+    folder = Path(cfg.output)
+    findings = find_objects(predictor, frames, folder, cfg.write, progress)
+    kept = {
+        identity
+        for identity, track in findings.tracks.items()
+        if track.score >= cfg.score and (cfg.classes is None or track.name in cfg.classes)
+    }
+    write_outputs(predictor, frames, findings, kept, folder, cfg.write, progress)
+    counted = f"{len(findings.tracks)} objects found in {len(findings.times)} frames, {len(kept)} of them drawn"
+    console.print(f"{counted}: {folder}", soft_wrap=True)
+
+
+def require_known(classes: Sequence[str], class_names: Sequence[str]) -> None:
+    """ValueError where one of the classes is none that the network knows."""
+    for name in classes:
+        if name not in class_names:
+            near = get_close_matches(name, class_names, n=1)
+            known = f"did you mean {near[0]}?" if near else f"it knows {', '.join(class_names)}"
+            raise ValueError(f"classes: the network knows no {name!r}; {known}")
+
+
+def find_objects(
+    predictor: VideoPredictor, frames: FrameSource, folder: Path, outputs: Sequence[Output], show: ShowProgress
+) -> Findings:
+    """Looks at a video and writes ``frames.jsonl`` meanwhile, and ``video.mp4`` where other outputs will need it.
+
+    A stream is looked at frame by frame, with no other frames than those before.
+
+    Args:
+        predictor: new to the video.
+        frames: of it.
+        folder: made if need be.
+        outputs: that are to be written afterwards.
+        show: makes the progress that is shown, as ``compfeat.progress.progress`` does.
+    """
+    with ExitStack() as stack:
+        advance = stack.enter_context(show(frames.name, frames.length, "frames"))
+        journal = stack.enter_context(Journal(folder / "frames.jsonl", predictor.class_names))
+        shown: Iterable[np.ndarray] = frames
+        if "page" in outputs or (frames.live and "overlay" in outputs):
+            shown = stack.enter_context(recorded(frames, folder / "video.mp4"))
+        found = _step_by_step(predictor, shown) if frames.live else predictor.track(shown)
+        with suppress(KeyboardInterrupt), closing(found):
+            for index, seen in enumerate(found):
+                journal.write(index, frames.times[index], seen)
+                advance(1)
+    return Findings(journal.path, predictor.class_names, predictor.labels.votes)
+
+
+def write_outputs(
+    predictor: VideoPredictor,
+    frames: FrameSource,
+    findings: Findings,
+    kept: set[int],
+    folder: Path,
+    outputs: Sequence[Output],
+    show: ShowProgress,
+) -> None:
+    """Writes what was found in the forms asked for: of the objects ``kept``, but to ``results.json`` of all.
+
+    What holds all masks at once is left out where there are too many, and a line says so.
+    """
+    length, size = len(findings.times), predictor.frame_size
+    if size is None or not length:
+        console.print("no frame was looked at")
         return
-    with progress(frames.name, frames.length, "frames") as advance:
-        tubes = predictor.predict(frames, advance)
-    length = len(frames.times)  # of the frames read, for a container may state a wrong one
-    ids = [category.id for category in predictor.categories]
-    write_results(to_results(1, length, tubes, ids), output / "results.json")
-    drawn = [tube for tube in tubes if tube.score >= cfg.score]
-    pictures = read_ahead(overlay(frames, drawn, predictor.class_names))
-    write_video(output / "overlay.mp4", pictures, frames.fps, frames.times, frames.sound)
-    console.print(f"drawn: {len(drawn)} of {len(tubes)} objects found, {output / 'overlay.mp4'}", soft_wrap=True)
+    if "tracks" in outputs:
+        write_table(folder / "tracks.csv", findings, kept)
+    if "masks" in outputs:
+        write_identity_masks(folder / "masks", findings, kept, size)
+    if "overlay" in outputs:
+        with show(f"{frames.name}: overlay", length, "frames") as advance:
+            source = open_frames(folder / "video.mp4") if frames.live else frames
+            pictures = read_ahead(_drawn(source, findings.frames(kept), predictor.class_names, advance))
+            write_video(folder / "overlay.mp4", pictures, frames.fps, findings.times, frames.sound)
+    at_once = [output for output in AT_ONCE if output in outputs]
+    if at_once and findings.masks > HELD:
+        console.print(
+            f"not written: {', '.join(at_once)}; {findings.masks} masks are more than the {HELD} they may hold. "
+            "All are in frames.jsonl; start=, end= and every= take a part of a video",
+            soft_wrap=True,
+        )
+        return
+    if "page" in outputs:
+        tubes = findings.tubes(kept)
+        video, page = folder / "video.mp4", folder / "page.html"
+        write_page(page, video, tubes, predictor.class_names, findings.times, size, frames.name)
+    if "results" in outputs:
+        ids = [category.id for category in predictor.categories]
+        write_json(folder / "results.json", to_whole_results(1, length, findings.tubes(findings.tracks), ids))
+    if "coco_video" in outputs:
+        content = _as_coco_video(frames.name, length, size, findings.tubes(kept), predictor)
+        write_json(folder / "coco_video.json", content)
 
 
-def _live(predictor: VideoPredictor, frames: Iterable[np.ndarray], score: float) -> Iterator[np.ndarray]:
-    """Draws on the frames of an endless source as they come; ends at Ctrl-C."""
-    with contextlib.suppress(KeyboardInterrupt):
-        for index, frame in enumerate(frames):
-            seen = [tube for tube in predictor.step(frame) if tube.score >= score]
-            yield draw_tubes(frame, index, seen, predictor.class_names)
+def _step_by_step(predictor: VideoPredictor, frames: Iterable[np.ndarray]) -> Generator[list[Tube], None, None]:
+    predictor.reset()
+    for frame in frames:
+        yield predictor.step(frame)
+
+
+def _drawn(
+    frames: Iterable[np.ndarray],
+    found: Iterable[Sequence[Tube]],
+    class_names: Sequence[str],
+    advance: Callable[[int], None],
+) -> Iterator[np.ndarray]:
+    """The frames that were looked at, which may be fewer than there are."""
+    for index, (seen, frame) in enumerate(zip(found, frames, strict=False)):
+        yield draw_tubes(frame, index, seen, class_names)
+        advance(1)
+
+
+def _as_coco_video(
+    name: str, length: int, size: tuple[int, int], tubes: Sequence[Tube], predictor: VideoPredictor
+) -> dict[str, Any]:
+    """COCO json of one video, identities as they are everywhere, each annotation with the score of its object."""
+    names = [f"{name}/{index:05d}.jpg" for index in range(length)]
+    tracks = []
+    for tube in tubes:
+        masks = dict(zip(tube.frames, tube.masks, strict=True))
+        tracks.append(Track(tube.track_id, tube.label, False, [masks.get(index) for index in range(length)], None))
+    content = to_coco_video([Video(1, *size, names, tracks)], predictor.categories)
+    scores = {tube.track_id: tube.score for tube in tubes}
+    for annotation in content["annotations"]:
+        annotation["score"] = scores[annotation["instance_id"]]
+    return content

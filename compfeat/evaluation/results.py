@@ -1,8 +1,6 @@
 """results.json, the file by which VIS results are exchanged: made of tubes, checked, written, packed."""
 
-import json
 import math
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -63,14 +61,18 @@ def to_results(video_id: int, length: int, tubes: Sequence[Tube], category_ids: 
     likeliest = sorted(found, key=lambda entry: entry[0], reverse=True)[:ENTRIES]
     segmentations = {number: _segmentations(tubes[number], length) for number in {number for _, number, _ in likeliest}}
     return [
-        {
-            "video_id": video_id,
-            "category_id": category_ids[label],
-            "score": probability,
-            "segmentations": segmentations[number],
-        }
+        _entry(video_id, category_ids[label], probability, segmentations[number])
         for probability, number, label in likeliest
     ]
+
+
+def to_whole_results(video_id: int, length: int, tubes: Sequence[Tube], category_ids: Sequence[int]) -> list[dict]:
+    """Entries of results.json for all tubes of a video, each with its class: of people's videos nothing is left out."""
+    return [_entry(video_id, category_ids[tube.label - 1], tube.score, _segmentations(tube, length)) for tube in tubes]
+
+
+def _entry(video_id: int, category_id: int, score: float, segmentations: list[dict | None]) -> dict:
+    return {"video_id": video_id, "category_id": category_id, "score": score, "segmentations": segmentations}
 
 
 def _segmentations(tube: Tube, length: int) -> list[dict | None]:
@@ -78,15 +80,6 @@ def _segmentations(tube: Tube, length: int) -> list[dict | None]:
     for frame, mask in zip(tube.frames, tube.masks, strict=True):
         segmentations[frame] = {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")}
     return segmentations
-
-
-def write_results(results: Sequence[dict], path: str | Path) -> None:
-    """Writes results.json, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(results))
-    os.replace(temporary, path)
 
 
 def zip_results(path: str | Path) -> Path:

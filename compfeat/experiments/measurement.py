@@ -11,8 +11,9 @@ import numpy as np
 from compfeat.data.datamodule import VISDataModule
 from compfeat.data.holdout import write_ids
 from compfeat.evaluation.breakdown import Breakdown, breakdown
-from compfeat.evaluation.results import to_results, write_results, zip_results
+from compfeat.evaluation.results import to_results, zip_results
 from compfeat.evaluation.tube_ap import TubeEvaluation
+from compfeat.files import write_json
 from compfeat.progress import tracked
 from compfeat.structures import Tube
 
@@ -47,7 +48,7 @@ def measure(predict: Predict, data: VISDataModule, output: Path, told: str) -> M
     for video, tubes in zip(videos, tracked(found, told, len(videos), "videos"), strict=True):
         results += to_results(video.id, len(video.frames), tubes, ids)
     path = output / "results.json"
-    write_results(results, path)
+    write_json(path, results)
     zip_results(path)
     return None if data.ground_truth is None else score(data.ground_truth, results, output)
 

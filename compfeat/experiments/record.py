@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 from filelock import FileLock, Timeout
 
+from compfeat.files import write_json
 from compfeat.machine import description, peak_memory_gib, rank
 
 log = logging.getLogger(__name__)
@@ -101,9 +101,7 @@ class Run:
         if rank():
             return
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f"{FILE}.tmp"
-        temporary.write_text(json.dumps(asdict(self), indent=1))
-        os.replace(temporary, folder / FILE)
+        write_json(folder / FILE, asdict(self), indent=1)
 
     @contextmanager
     def recorded(self, folder: Path) -> Iterator[None]:

@@ -1,6 +1,6 @@
 """From frames to tubes: the only inference loop there is; validation, the scripts and streams all run through it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
@@ -87,6 +87,9 @@ class VideoPredictor:
         bf16: whether the network runs in mixed precision; boxes and scores are float32 all the same.
         scenes: finds where a video is cut, so that nothing is taken for something of the scene before, or looked at
             with its frames; None takes a video for one scene.
+
+    Attributes:
+        frame_size: (height, width) of the frames of the video that is looked at; None before the first.
     """
 
     def __init__(
@@ -155,7 +158,7 @@ class VideoPredictor:
                 tube.vote()
         return sorted(tubes.values(), key=lambda tube: tube.score, reverse=True)
 
-    def track(self, frames: Iterable[np.ndarray]) -> Iterator[list[Tube]]:
+    def track(self, frames: Iterable[np.ndarray]) -> Generator[list[Tube], None, None]:
         """The objects of one frame of a video after the other, each a ``Tube`` of that frame, as they are found.
 
         Frames are read once, and lend their features to those of the same window (``SupportBank.window``); no more than
@@ -201,7 +204,7 @@ class VideoPredictor:
             self.scenes.reset()
         self._memory = Memory()
         self._next_frame = 0  # to be read
-        self._shape: tuple[int, ...] | None = None  # of the frames of this video
+        self.frame_size: tuple[int, int] | None = None
 
     def _precision(self) -> AbstractContextManager:
         """Mixed precision where it was asked for; else that of the caller, who may be training in it."""
@@ -238,11 +241,12 @@ class VideoPredictor:
             raise FrameError(f"frame {index} is a {kind}, but must be a uint8 RGB array [height, width, 3]")
         if 0 in frame.shape:
             raise FrameError(f"frame {index} has no pixels: {list(frame.shape)}")
-        self._shape = self._shape or frame.shape
-        if frame.shape != self._shape:
+        size = (frame.shape[0], frame.shape[1])
+        self.frame_size = self.frame_size or size
+        if size != self.frame_size:
             raise FrameError(
                 f"frame {index} has {frame.shape[1]} x {frame.shape[0]} pixels, but those of the same video have "
-                f"{self._shape[1]} x {self._shape[0]}; a new video begins with reset()"
+                f"{self.frame_size[1]} x {self.frame_size[0]}; a new video begins with reset()"
             )
 
     def _leave_scene(self) -> None:

@@ -1,1 +1,1 @@
-"""Video in and out: where frames come from and go to, and what is drawn on them."""
+"""Video in and out: where frames come from and go to, their sound, and where a video is cut."""

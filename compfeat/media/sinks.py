@@ -13,6 +13,7 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.reformatter import Colorspace
 
+from compfeat.files import written_whole
 from compfeat.media.sound import Sound
 from compfeat.media.times import VideoError
 
@@ -46,14 +47,8 @@ def write_video(
     Raises:
         VideoError: there are no frames, they differ in size, or the file with the sound cannot be read.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    try:
+    with written_whole(path) as partial:
         _encode(partial, frames, fps, times, sound, name=str(path))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _encode(
@@ -75,8 +70,9 @@ def _encode(
     start = times[0] if times is not None else 0.0
     # The index goes to the front ("faststart"), so that playing can begin before the whole file has come.
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        # Else x264 notes the ticks as the rate ("force-cfr"); frames are shown at their times all the same.
-        options = {"crf": "20", "x264-params": "force-cfr=1"}
+        # Else x264 notes the ticks as the rate ("force-cfr"); frames are shown at their times all the same. With
+        # B-frames browsers would step to neighbours of frames asked for, where these have times of their own.
+        options = {"crf": "20", "bf": "0", "x264-params": "force-cfr=1"}
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         stream.codec_context.time_base = tick

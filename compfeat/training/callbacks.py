@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytorch_lightning as pl
 
-from compfeat.media.overlays import contact_sheet, overlay
+from compfeat.findings.overlays import contact_sheet, overlay
 from compfeat.media.sinks import write_video
 from compfeat.quantities import Count, Natural, Share
 

@@ -9,8 +9,9 @@ import pytest
 from pycocotools import mask as rle
 
 from compfeat.benchmarks.ytvis_reference import reference_metrics
-from compfeat.evaluation.results import ResultsError, to_results, validate_results, write_results, zip_results
+from compfeat.evaluation.results import ResultsError, to_results, validate_results, zip_results
 from compfeat.evaluation.tube_ap import METRICS, TubeEvaluation, ap_by_length, evaluate
+from compfeat.files import write_json
 from compfeat.structures import Tube
 
 HEIGHT, WIDTH, FRAMES = 40, 60, 3
@@ -68,7 +69,7 @@ def test_the_reference_of_the_benchmark_is_that_evaluator(example):
 
 def test_paths_and_loaded_json_are_the_same(example, tmp_path):
     (tmp_path / "gt.json").write_text(json.dumps(example["gt"]))
-    write_results(example["dt"], tmp_path / "results.json")
+    write_json(tmp_path / "results.json", example["dt"])
     assert list(evaluate(tmp_path / "gt.json", tmp_path / "results.json").values()) == example["stats"]
 
 
@@ -203,7 +204,7 @@ def test_tubes_become_results_and_a_zip(tmp_path):
     entries = to_results(1, FRAMES, [found], category_ids=[5, 9])
     assert len(entries) == 1 and entries[0]["category_id"] == 9 and entries[0]["score"] == 0.5
     assert [s is None for s in entries[0]["segmentations"]] == [True, False, True]
-    write_results(entries, tmp_path / "out" / "results.json")
+    write_json(tmp_path / "out" / "results.json", entries)
     assert list((tmp_path / "out").iterdir()) == [tmp_path / "out" / "results.json"]
     with zipfile.ZipFile(zip_results(tmp_path / "out" / "results.json")) as archive:
         assert json.loads(archive.read("results.json")) == entries

@@ -43,7 +43,7 @@ class Track:
     id: int
     label: int
     crowd: bool
-    segmentations: Segmentations
+    segmentations: Sequence[RLE | None]
     occlusion: list[str | None] | None
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle
 
-from compfeat.media.overlays import colour, contact_sheet, draw_tubes, overlay
+from compfeat.findings.overlays import colour, contact_sheet, draw_tubes, overlay
 from compfeat.structures import Tube
 
 NAMES = ["square", "triangle"]

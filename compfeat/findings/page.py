@@ -14,7 +14,8 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pycocotools import mask as rle
 
-from compfeat.media.overlays import OPACITY, colour
+from compfeat.files import written_whole
+from compfeat.findings.overlays import OPACITY, colour
 from compfeat.structures import Tube
 
 
@@ -67,7 +68,7 @@ def write_page(
     times = [time - times[0] for time in times]
     end = times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1)  # the last is shown as long as the one before
     environment = Environment(
-        loader=PackageLoader("compfeat.media"),
+        loader=PackageLoader("compfeat.findings"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -91,8 +92,8 @@ def write_page(
             ],
         }),
     )  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    with written_whole(path) as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def _require_fit(tube: Tube, count: int, size: tuple[int, int]) -> None:

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle
 
+from compfeat.findings.overlays import colour
+from compfeat.findings.page import write_page
 from compfeat.masks import decode_mask
-from compfeat.media.overlays import colour
-from compfeat.media.page import write_page
 from compfeat.media.sinks import write_video
 from compfeat.structures import Tube
 

@@ -1,0 +1,55 @@
+"""Frames that are recorded while they are looked at."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from queue import Full, Queue
+from typing import Any
+
+import numpy as np
+
+from compfeat.media.sinks import write_video
+from compfeat.media.sources import FrameSource
+
+END: Any = object()
+WAITING = 8  # frames that may wait to be encoded
+ALIVE = 1.0  # seconds after which a full queue is a reason to ask whether anybody still takes from it
+
+
+@contextmanager
+def recorded(frames: FrameSource, path: str | Path) -> Iterator[Iterator[np.ndarray]]:
+    """The frames of a source one by one; each that is asked for is written to an mp4 too, by a thread.
+
+    The file appears when the context ends, with the frames asked for until then, however it ends.
+
+    Raises:
+        VideoError, OSError: what ``write_video`` raises, with the next frame or at the end.
+    """
+    queue: Queue[Any] = Queue(WAITING)
+    with ThreadPoolExecutor(1, thread_name_prefix="recording") as thread:
+        writing = thread.submit(write_video, path, iter(queue.get, END), frames.fps, frames.times, frames.sound)
+        try:
+            yield _put_each(frames, queue, writing)
+        except BaseException:
+            _put(END, queue, writing)
+            with suppress(Exception):  # what went wrong first is told
+                writing.result()
+            raise
+        _put(END, queue, writing)
+        writing.result()
+
+
+def _put_each(frames: FrameSource, queue: Queue, writing: Future) -> Iterator[np.ndarray]:
+    for frame in frames:
+        _put(frame, queue, writing)
+        if writing.done():
+            writing.result()
+        yield frame
+
+
+def _put(item: Any, queue: Queue, writing: Future) -> None:
+    while not writing.done():
+        with suppress(Full):
+            queue.put(item, timeout=ALIVE)
+            return
