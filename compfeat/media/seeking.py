@@ -1,8 +1,8 @@
-"""Which frame of a video file is shown when, told by its packets: frames are counted and found without decoding all."""
+"""Which frame of a video file is shown when, told by its packets: frames are found without decoding all before them."""
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -67,21 +67,17 @@ class Timetable:
         times.sort()
         return cls(times, keyframes) if len(set(times)) == len(times) else None
 
-    def __len__(self) -> int:
-        return len(self.times)
-
-    def find(self, container: InputContainer, indices: Collection[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """The frames at ``indices``, each with its index, ascending: each is decoded from the keyframe before it on, or
+    def find(self, container: InputContainer, indices: range) -> Iterator[tuple[int, av.VideoFrame]]:
+        """The frames at ascending ``indices``, each with its index: each is decoded from the keyframe before it on, or
         from the one found before it, where that is near.
 
         Raises:
             SeekError: the file decodes to other frames than its packets promise.
         """
-        wanted = sorted({index for index in indices if 0 <= index < len(self)})
-        for run in self._runs(wanted):
+        for run in self._runs(indices):
             yield from self._decode_from(self._keyframe_before(run[0]), container, run)
 
-    def _runs(self, wanted: list[int]) -> Iterator[list[int]]:
+    def _runs(self, wanted: range) -> Iterator[range]:
         """Parts frames between which a seek pays."""
         first = 0
         for i in range(1, len(wanted)):
@@ -98,15 +94,15 @@ class Timetable:
         return bisect_left(self.times, keyframe.shown)
 
     def _decode_from(
-        self, keyframe: Keyframe, container: InputContainer, wanted: list[int]
+        self, keyframe: Keyframe, container: InputContainer, wanted: range
     ) -> Iterator[tuple[int, av.VideoFrame]]:
-        index, asked = self._index_of(keyframe), set(wanted)
+        index = self._index_of(keyframe)
         for frame in decode(_seek(container, keyframe)):
             if frame.pts is not None and frame.pts < keyframe.shown:  # the seek went further back
                 continue
             if frame.pts != self.times[index]:
                 raise SeekError(f"frame {index} is shown at {frame.pts}, not at {self.times[index]}")
-            if index in asked:
+            if index in wanted:
                 yield index, frame
             if index == wanted[-1]:
                 return

@@ -5,11 +5,11 @@ import glob
 import logging
 import re
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import av
@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 class FrameSource(Protocol):
     """The frames of one video, uint8 RGB ``[H, W, 3]``, upright, decoded one by one as they are asked for.
 
-    Files and folders start anew with every ``iter()``; cameras and streams are one pass. Transparency is dropped: what
-    is transparent has the colour that is stored there. Of more than 8 bits those that matter most are kept.
+    Files and folders start anew with every ``iter()``. Transparency is dropped: what is transparent has the colour that
+    is stored there. Of more than 8 bits those that matter most are kept.
 
     Attributes:
         name: of the video, without folder and suffix.
@@ -43,6 +43,7 @@ class FrameSource(Protocol):
         times: when each frame read so far is shown, in seconds since the video (not the part of it that is read) began,
             ascending; it grows as frames are read, and holds a frame's time before that frame is given.
         sound: the file that the sound is in, if there is any.
+        live: whether it is one pass that cannot be read again: a camera or a stream.
     """
 
     name: str
@@ -50,26 +51,9 @@ class FrameSource(Protocol):
     length: int | None
     times: list[float]
     sound: Path | None
+    live: bool
 
     def __iter__(self) -> Iterator[np.ndarray]: ...
-
-
-@runtime_checkable
-class Recording(Protocol):
-    """Frames that have an end, that can be counted, and asked for by their indices among those that iteration gives.
-
-    Either may take as long as reading all of it, and raises ``VideoError`` where it cannot be read.
-    """
-
-    def __iter__(self) -> Iterator[np.ndarray]: ...
-
-    def count(self) -> int:
-        """The number of frames, whatever a file states."""
-        ...
-
-    def frames_at(self, indices: Collection[int]) -> dict[int, np.ndarray]:
-        """The frames at these indices, ascending, as iteration gives them; those that do not exist are left out."""
-        ...
 
 
 def open_frames(
@@ -112,10 +96,12 @@ def open_frames(
 class VideoFile:
     """The frames of a video file, turned upright where its metadata says that it was filmed rotated.
 
-    ``count``, ``frames_at`` and what reads a part read its packets first, once, and decode no more than what leads to
-    the frames asked for. Where packets do not tell, or decoding proves them wrong, frames are counted and found by
-    decoding from the start. Of a file that lacks its end, the frames up to there are read, with a warning.
+    Where a part is asked for, its packets are read first, once, and no more is decoded than what leads to the part's
+    frames. Where packets do not tell, or decoding proves them wrong, the part is found by decoding from the start. Of a
+    file that lacks its end, the frames up to there are read, with a warning.
     """
+
+    live = False
 
     def __init__(self, path: Path, part: Part = WHOLE) -> None:
         self.path = path
@@ -146,20 +132,6 @@ class VideoFile:
                 f"{self.path} ends after {end:.1f} s, though it states {self._stated_end:.1f} s: is it complete?"
             )
             self._stated_end = end  # this is said once
-
-    def count(self) -> int:
-        return len(self._indices) if self._timetable else sum(1 for _ in self._read())
-
-    def frames_at(self, indices: Collection[int]) -> dict[int, np.ndarray]:
-        if self._timetable:
-            asked = {self._indices[index]: index for index in indices if 0 <= index < len(self._indices)}
-            try:
-                with self._open() as (container, _):
-                    return {asked[i]: _upright(frame) for i, frame in self._timetable.find(container, asked)}
-            except (SeekError, VideoError):
-                self._timetable = None
-        frames = islice(self._read(), max(indices, default=-1) + 1)
-        return {index: _upright(frame) for index, (_, frame) in enumerate(frames) if index in indices}
 
     @cached_property
     def _timetable(self) -> Timetable | None:
@@ -202,6 +174,7 @@ class Images:
     """Images of one size as the frames of a video, in natural order: ``2.jpg`` comes before ``10.jpg``."""
 
     sound: Path | None = None
+    live = False
 
     def __init__(self, name: str, files: Iterable[Path], part: Part = WHOLE) -> None:
         files = sorted(files, key=_natural)
@@ -227,12 +200,6 @@ class Images:
                 raise VideoError(f"{file} is not of the size of the images before it; a video has one size")
             yield image
 
-    def count(self) -> int:
-        return len(self.files)
-
-    def frames_at(self, indices: Collection[int]) -> dict[int, np.ndarray]:
-        return {index: _read(file) for index, file in enumerate(self.files) if index in indices}
-
 
 class Stream:
     """The frames of a stream from the network, ``"rtsp://..."`` or ``"http://..."``, until it ends; without its sound.
@@ -242,6 +209,7 @@ class Stream:
 
     length: int | None = None
     sound: Path | None = None
+    live = True
 
     def __init__(self, url: str, part: Part = WHOLE) -> None:
         parts = urlsplit(url)
@@ -281,6 +249,7 @@ class Camera:
 
     length: int | None = None
     sound: Path | None = None
+    live = True
 
     def __init__(self, source: str, part: Part = WHOLE) -> None:
         self.name = source

@@ -80,7 +80,7 @@ def test_sound_stays_with_its_frames(name, tmp_path):
         seconds = stream_of(tmp_path / "out.mp4")[2]
         assert seconds == pytest.approx((end or 4) - (start or 0), abs=0.05)
         assert ended == pytest.approx(seconds, abs=0.1)
-        assert open_frames(tmp_path / "out.mp4").count() == source.count()
+        assert len(list(open_frames(tmp_path / "out.mp4"))) == len(source.times)
 
 
 def test_without_sound_there_is_none(tmp_path):
@@ -101,7 +101,7 @@ def test_sound_that_breaks_off_does_not_take_the_frames_along(tmp_path):
     content = path.read_bytes()
     (tmp_path / "torn.mkv").write_bytes(content[: len(content) // 2])
     write_video(tmp_path / "out.mp4", frames, source.fps, source.times, tmp_path / "torn.mkv")
-    assert open_frames(tmp_path / "out.mp4").count() == 100
+    assert len(list(open_frames(tmp_path / "out.mp4"))) == 100
     began, ended, _ = beeps(tmp_path / "out.mp4")
     assert began[0] == pytest.approx(0.5, abs=0.03) and 1 < ended < 3
 
@@ -133,4 +133,4 @@ def test_a_rate_that_varies_stays_as_it_is(tmp_path):
 def test_times_that_do_not_ascend_are_spread(tmp_path):
     frames = [np.zeros((48, 64, 3), np.uint8)] * 4
     write_video(tmp_path / "out.mp4", frames, 10, times=[3.0, 3.0, 2.5, 4.0])
-    assert open_frames(tmp_path / "out.mp4").count() == 4
+    assert len(list(open_frames(tmp_path / "out.mp4"))) == 4

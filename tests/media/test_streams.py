@@ -9,7 +9,7 @@ import pytest
 from generated import write_clip
 
 from compfeat.media import sources
-from compfeat.media.sources import Recording, VideoError, open_frames
+from compfeat.media.sources import VideoError, open_frames
 
 
 @contextmanager
@@ -38,8 +38,8 @@ def test_a_stream_is_one_pass_and_keeps_its_password(tmp_path, caplog):
     frames = list(open_frames(tmp_path / "clip.mkv"))
     with served(content) as host:
         stream = open_frames(f"http://me:secret@{host}/live/clip.mkv?token=1", start=0.2, end=1, every=2)
-        assert not isinstance(stream, Recording)
         assert (stream.name, stream.fps, stream.length, stream.sound) == ("clip", 12.5, None, None)
+        assert stream.live
         for got, expected in zip(stream, frames[5:25:2], strict=True):
             assert (got == expected).all()
         assert stream.times == pytest.approx([0.2 + 0.08 * i for i in range(10)], abs=0.002)
