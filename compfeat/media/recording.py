@@ -28,7 +28,7 @@ def recorded(frames: FrameSource, path: str | Path) -> Iterator[Iterator[np.ndar
     """
     queue: Queue[Any] = Queue(WAITING)
     with ThreadPoolExecutor(1, thread_name_prefix="recording") as thread:
-        writing = thread.submit(write_video, path, iter(queue.get, END), frames.fps, frames.times, frames.sound)
+        writing = thread.submit(write_video, path, _taken(queue), frames.fps, frames.times, frames.sound)
         try:
             yield _put_each(frames, queue, writing)
         except BaseException:
@@ -46,6 +46,11 @@ def _put_each(frames: FrameSource, queue: Queue, writing: Future) -> Iterator[np
         if writing.done():
             writing.result()
         yield frame
+
+
+def _taken(queue: Queue) -> Iterator[np.ndarray]:
+    while (item := queue.get()) is not END:
+        yield item
 
 
 def _put(item: Any, queue: Queue, writing: Future) -> None:

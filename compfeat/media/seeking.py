@@ -59,7 +59,7 @@ class Timetable:
                 if latest is not None and packet.pts <= latest:  # times begin anew: their order is not that of frames
                     return None
                 keyframes.append(Keyframe(packet.pts, packet.pts if packet.dts is None else packet.dts))
-            elif not keyframes:  # what comes before the first keyframe cannot be decoded
+            elif not keyframes or packet.pts < keyframes[0].shown:  # it refers to what is not there
                 return None
             latest = packet.pts if latest is None else max(latest, packet.pts)
             if not packet.is_discard:

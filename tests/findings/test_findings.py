@@ -35,7 +35,7 @@ def written(path, frames, votes=False):
 
 @pytest.fixture
 def findings(tmp_path):
-    """Object 7 is twice a dog and once, for sure, a cat; object 300 is seen in the last frame alone, behind the other."""
+    """Object 7 is twice a dog and once a cat; object 300 is seen in the last frame alone, behind the other."""
     return written(
         tmp_path / "out" / "frames.jsonl",
         [
