@@ -16,6 +16,7 @@ Side = Annotated[int, Ge(1), Le(16_384)]  # pixels
 SupportFrames = Annotated[int, Ge(0), Le(1_000)]
 Workers = Annotated[int, Ge(0), Le(512)]  # processes
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
+Port = Annotated[int, Ge(0), Le(65_535)]  # 0 is any that is free
 Share = Annotated[float, Ge(0), Le(1)]  # and probabilities
 Positive = Annotated[float, Gt(0), Le(1_000_000)]
 Weight = Annotated[float, Ge(0), Le(1_000_000)]

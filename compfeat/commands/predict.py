@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from compfeat.commands.console import console
-from compfeat.commands.loading import find_device, predictor_maker
+from compfeat.commands.loading import CheckpointConfig, find_device, predictor_maker
 from compfeat.data.annotations.reader import Track, Video
 from compfeat.data.convert.coco_video import to_coco_video
 from compfeat.evaluation.results import to_whole_results
@@ -35,25 +35,25 @@ AT_ONCE = ("page", "results", "coco_video")  # outputs that hold all masks at on
 HELD = 200_000  # masks: with more no browser opens a page, and no program reads a json
 
 
-class PredictConfig(Protocol):
-    """The keys of ``conf/predict.yaml``."""
+class LookConfig(CheckpointConfig, Protocol):
+    """The keys of ``conf/_predict.yaml``: how a video is looked at, and which of its objects are drawn."""
 
     ckpt: str
-    video: str
-    start: Seconds | None
-    end: Seconds | None
     every: Count
     cuts: bool
     forget: Positive | None
     score: Share
     classes: list[str] | None
+
+
+class PredictConfig(LookConfig, Protocol):
+    """The keys of ``conf/predict.yaml``."""
+
+    video: str
+    start: Seconds | None
+    end: Seconds | None
     write: list[Output]
-    device: str
-    bf16: bool
     output: str
-    tracker: Any
-    support: Any
-    labels: Any
 
 
 def predict(cfg: PredictConfig) -> None:
@@ -62,14 +62,10 @@ def predict(cfg: PredictConfig) -> None:
     require_known(cfg.classes or [], predictor.class_names)
     frames = open_frames(cfg.video, cfg.start, cfg.end, cfg.every)
     predictor.scenes = SceneCuts() if cfg.cuts else None
-    predictor.tracker.keep_unseen = None if cfg.forget is None else round(cfg.forget * frames.fps)
+    forget_after(predictor, cfg.forget, frames.fps)
     folder = Path(cfg.output)
     findings = find_objects(predictor, frames, folder, cfg.write, progress)
-    kept = {
-        identity
-        for identity, track in findings.tracks.items()
-        if track.score >= cfg.score and (cfg.classes is None or track.name in cfg.classes)
-    }
+    kept = chosen(findings, cfg.score, cfg.classes)
     write_outputs(predictor, frames, findings, kept, folder, cfg.write, progress)
     counted = f"{len(findings.tracks)} objects found in {len(findings.times)} frames, {len(kept)} of them drawn"
     console.print(f"{counted}: {folder}", soft_wrap=True)
@@ -82,6 +78,20 @@ def require_known(classes: Sequence[str], class_names: Sequence[str]) -> None:
             near = get_close_matches(name, class_names, n=1)
             known = f"did you mean {near[0]}?" if near else f"it knows {', '.join(class_names)}"
             raise ValueError(f"classes: the network knows no {name!r}; {known}")
+
+
+def forget_after(predictor: VideoPredictor, seconds: float | None, fps: float) -> None:
+    """What is not seen for so many seconds of a video is forgotten; None is never."""
+    predictor.tracker.keep_unseen = None if seconds is None else round(seconds * fps)
+
+
+def chosen(findings: Findings, score: float, classes: Sequence[str] | None) -> set[int]:
+    """The identities of the objects that are scored at least ``score`` and of one of the classes; None is any class."""
+    return {
+        identity
+        for identity, track in findings.tracks.items()
+        if track.score >= score and (classes is None or track.name in classes)
+    }
 
 
 def find_objects(

@@ -1,0 +1,211 @@
+"""The page into which videos are dropped, made by gradio, and the server of it."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import copy_context
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+from urllib.parse import quote
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from markupsafe import Markup
+
+from compfeat.commands.finder import Finder, Found, Visit
+from compfeat.commands.launch import USER_ERRORS, one_line
+from compfeat.commands.predict import ShowProgress
+
+FOUND = "found"  # path under which what was found is served
+LISTED = ("overlay.mp4", "tracks.csv", "results.json", "frames.jsonl")
+SANS = ("-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "Liberation Sans", "system-ui", "sans-serif")
+THEME = gr.themes.Default(  # the colours and the fonts, all of the system's, of the pages of videos
+    primary_hue=gr.themes.colors.sky,
+    neutral_hue=gr.themes.colors.zinc,
+    font=SANS,
+    font_mono=("ui-monospace", "Consolas", "monospace"),
+).set(
+    body_background_fill="#fdfdfb",
+    body_background_fill_dark="#15171a",
+    button_primary_background_fill="#0072b2",
+    button_primary_background_fill_hover="#005f96",
+    button_primary_background_fill_dark="#56b4e9",
+    button_primary_background_fill_hover_dark="#7cc5ee",
+    button_primary_text_color="white",
+    button_primary_text_color_dark="#10222e",
+    slider_color="#0072b2",
+    slider_color_dark="#56b4e9",
+)
+STYLE = """
+.found.block { min-height: 9rem; }
+.found iframe { width: 100%; height: 94vh; border: 0; }
+.found video { max-width: 100%; max-height: 80vh; }
+.found [role="alert"] {
+  border-left: 3px solid #d55e00;
+  padding: 0.6rem 1rem;
+  background: var(--background-fill-secondary);
+}
+"""
+log = logging.getLogger(__name__)
+
+
+def drop_page(finder: Finder, score: float, classes: Sequence[str], every: int, waiting: int) -> gr.Blocks:
+    """The page, on which a video that is dropped is looked at and what was found in it is shown.
+
+    Args:
+        finder: looks at videos.
+        score: where the page's controls stand at first, as are
+        classes: and
+        every.
+        waiting: videos that may wait while one is looked at.
+    """
+    visits: dict[str | None, Visit] = {}
+    names = finder.predictor.class_names
+
+    def begin(request: gr.Request) -> tuple[dict, dict]:
+        visits[request.session_hash] = Visit()
+        return gr.update(interactive=False), gr.update(interactive=True)
+
+    def look(
+        video: str | None,
+        score: float,
+        classes: list[str],
+        every: int,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - as gradio wants it
+    ) -> str:
+        if video is None:
+            return _said("Drop a video first.")
+        visit = visits.setdefault(request.session_hash, Visit())
+        try:
+            found = finder.find(Path(video), score, classes, every, visit, _shown_by(progress))
+        except USER_ERRORS as error:
+            return _said(one_line(error).replace(f"{Path(video).parent}/", ""))
+        except Exception:
+            log.exception("a video could not be looked at")
+            return _said("Something went wrong here. It is not the video's fault; the server's log says what it is.")
+        return _described(found, finder.keep) if found else ""
+
+    def end(request: gr.Request) -> tuple[dict, dict]:
+        visits.pop(request.session_hash, None)
+        return gr.update(interactive=True), gr.update(interactive=False)
+
+    def stop(request: gr.Request) -> None:
+        if visit := visits.get(request.session_hash):
+            visit.stopped = True
+
+    def leave(request: gr.Request) -> None:
+        if visit := visits.pop(request.session_hash, None):
+            visit.left = True
+
+    age = round(finder.keep)
+    with gr.Blocks(title="CompFeat", fill_width=True, analytics_enabled=False, delete_cache=(60, age)) as page:
+        gr.Markdown(
+            "# CompFeat\nMasks, classes and identities of the objects in a video. Drop one of at most "
+            f"{finder.longest:g} seconds; nothing of it leaves the machine that serves this page."
+        )
+        with gr.Row(equal_height=True):
+            video = gr.File(label="Video", height=180, scale=2)
+            with gr.Column(scale=3):
+                with gr.Row(equal_height=True):
+                    scores = gr.Slider(0, 1, score, step=0.05, label="Score at least")
+                    steps = gr.Number(every, label="Every n-th frame", minimum=1, precision=0)
+                    chosen = gr.Dropdown(names, value=list(classes), multiselect=True, label="Classes (none: all)")
+                with gr.Row():
+                    again = gr.Button("Find objects", variant="primary", scale=2)
+                    ended = gr.Button("Stop", interactive=False)
+        found = gr.HTML(elem_classes="found")
+
+        begun = gr.on([video.upload, again.click], begin, None, [again, ended], queue=False, api_visibility="private")
+        looked = begun.then(
+            look,
+            [video, scores, chosen, steps],
+            found,
+            concurrency_limit=1,
+            scroll_to_output=True,
+            api_visibility="private",
+        )
+        looked.then(end, None, [again, ended], queue=False, api_visibility="private")
+        ended.click(stop, queue=False, api_visibility="private")
+        page.unload(leave)
+    return page.queue(max_size=waiting)
+
+
+def served(page: gr.Blocks, folder: Path, megabytes: int) -> FastAPI:
+    """The page at ``/``, and beside it what was found, in parts as browsers that play videos ask for them.
+
+    Args:
+        page: as ``drop_page`` makes it.
+        folder: of what was found.
+        megabytes: of a video at most.
+    """
+    app = FastAPI(openapi_url=None)
+    app.mount(f"/{FOUND}", StaticFiles(directory=folder))
+    return gr.mount_gradio_app(
+        app, page, "/", footer_links=[], run_history=False, max_file_size=f"{megabytes}mb", theme=THEME, css=STYLE
+    )
+
+
+class Server(uvicorn.Server):
+    """Calls what ends all that takes long, before it waits for it.
+
+    Args:
+        app: what is served.
+        at_end: called at the first signal to end.
+    """
+
+    def __init__(self, app: FastAPI, at_end: Sequence[Callable[[], object]]) -> None:
+        super().__init__(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=3))
+        self._at_end = at_end
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        for end in self._at_end:
+            end()
+        super().handle_exit(sig, frame)
+
+
+def _shown_by(progress: gr.Progress) -> ShowProgress:
+    """Progress on the page; it may be made in other threads, to which gradio's context is unknown."""
+    context = copy_context()
+
+    @contextmanager
+    def shown(description: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+        began, done = monotonic(), 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            pace = done / max(1e-9, monotonic() - began)
+            context.run(progress, (done, total), f"{description}, {pace:.3g} {unit} a second", unit=unit)
+
+        yield advance
+
+    return shown
+
+
+def _said(message: str) -> str:
+    return Markup('<p role="alert">{}</p>').format(message)
+
+
+def _described(found: Found, keep: float) -> str:
+    """What was found as html: how much it is, files to download, the page of the video, the overlay video."""
+    at = f"{FOUND}/{found.folder.name}"
+    names = [name for name in (*LISTED, found.archive.name) if (found.folder / name).exists()]
+    link = Markup('<a href="{}/{}" download>{}</a> ({})')
+    links = [link.format(at, quote(name), name, _size(found.folder / name)) for name in names]
+    page = Markup('<iframe src="{0}/page.html" title="Objects of {1}" allowfullscreen></iframe>').format(at, found.name)
+    if not (found.folder / "page.html").exists():
+        page = Markup("<p>These are more masks than a browser holds: there is the overlay video, but no page.</p>")
+    return Markup(
+        "<p>{} objects found in {} frames, {} of them drawn. To keep (here only for {:g} minutes): {}</p>"
+        "{}<details><summary>Overlay video</summary>"
+        '<video src="{}/overlay.mp4" controls preload="none"></video></details>'
+    ).format(found.objects, found.frames, found.drawn, keep / 60, Markup(", ").join(links), page, at)
+
+
+def _size(path: Path) -> str:
+    size = path.stat().st_size
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(1, round(size / 1e3))} kB"

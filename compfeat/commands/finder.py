@@ -1,0 +1,154 @@
+"""Finds the objects of the videos of visitors, and keeps what it found for a while."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_urlsafe
+from shutil import rmtree
+from threading import Lock, Timer
+from typing import NamedTuple
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+
+from compfeat.commands.predict import Output, ShowProgress, chosen, find_objects, forget_after, write_outputs
+from compfeat.inference.predictor import VideoPredictor
+from compfeat.media.sources import open_frames
+from compfeat.media.times import VideoError
+
+OUTPUTS: Sequence[Output] = ("tracks", "overlay", "page", "results")
+
+
+@dataclass
+class Visit:
+    """One video of one visitor, who may have pressed Stop, or have gone."""
+
+    stopped: bool = False
+    left: bool = False
+
+
+class Found(NamedTuple):
+    """What was found in a video: the files of ``folder``, all of them in ``archive`` too, and how much it is."""
+
+    folder: Path
+    archive: Path
+    name: str
+    objects: int
+    drawn: int
+    frames: int
+
+
+class Finder:
+    """Finds the objects of one video after the other, as ``predict`` does; what is found is removed after a while.
+
+    Args:
+        predictor: of which nobody else makes use.
+        folder: in which what is found gets a folder whose name nobody can guess.
+        forget: seconds of a video after which what is not seen is forgotten; None is never.
+        longest: seconds of a video at most.
+        keep: seconds after which what was found is removed.
+    """
+
+    def __init__(
+        self, predictor: VideoPredictor, folder: Path, forget: float | None, longest: float, keep: float
+    ) -> None:
+        self.predictor = predictor
+        self.folder = folder
+        self.folder.mkdir()
+        self.longest = longest
+        self.keep = keep
+        self._forget = forget
+        self._one = Lock()
+        self._closed = False
+
+    def find(
+        self, video: Path, score: float, classes: Sequence[str], every: int, visit: Visit, show: ShowProgress
+    ) -> Found | None:
+        """Looks at a video; one that is stopped ends there.
+
+        Args:
+            video: a file.
+            score: objects scored at least this are drawn and listed.
+            classes: only objects of these; of none means of any.
+            every: of so many frames the first.
+            visit: looked at with each frame.
+            show: makes the progress that is shown.
+
+        Returns:
+            None where nobody waits for it any longer.
+
+        Raises:
+            VideoError: it cannot be read, or is too long.
+        """
+        folder = self.folder / token_urlsafe()
+        with self._one:
+            try:
+                return self._find(video, folder, score, classes, every, visit, show)
+            except KeyboardInterrupt:  # raised below
+                rmtree(folder, ignore_errors=True)
+                return None
+            except BaseException:
+                rmtree(folder, ignore_errors=True)
+                raise
+
+    def _find(
+        self,
+        video: Path,
+        folder: Path,
+        score: float,
+        classes: Sequence[str],
+        every: int,
+        visit: Visit,
+        show: ShowProgress,
+    ) -> Found:
+        frames = open_frames(video, every=every)
+        _require_shorter(video, self.longest)
+        forget_after(self.predictor, self._forget, frames.fps)
+        until_stopped = _until(lambda: visit.stopped or visit.left or self._closed, show)
+        until_left = _until(lambda: visit.left or self._closed, show)
+        findings = find_objects(self.predictor, frames, folder, OUTPUTS, until_stopped)
+        kept = chosen(findings, score, classes or None)
+        write_outputs(self.predictor, frames, findings, kept, folder, OUTPUTS, until_left)
+        archive = _archived(folder, frames.name)
+        timer = Timer(self.keep, rmtree, (folder,), {"ignore_errors": True})
+        timer.daemon = True
+        timer.start()
+        return Found(folder, archive, frames.name, len(findings.tracks), len(kept), len(findings.times))
+
+    def close(self) -> None:
+        """Ends the video that is looked at, for which nobody waits any longer."""
+        self._closed = True
+
+
+def _until(ended: Callable[[], bool], show: ShowProgress) -> ShowProgress:
+    """Progress that ends what it shows, as Ctrl-C would, with the step in which that is so."""
+
+    @contextmanager
+    def shown(description: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
+        with show(description, total, unit) as advance:
+
+            def step(count: int) -> None:
+                advance(count)
+                if ended():
+                    raise KeyboardInterrupt
+
+            yield step
+
+    return shown
+
+
+def _require_shorter(video: Path, longest: float) -> None:
+    try:
+        open_frames(video, start=longest)
+    except VideoError:  # no frame is so late
+        return
+    raise ValueError(f"{video} is too long: at most {longest:g} seconds are taken here")
+
+
+def _archived(folder: Path, name: str) -> Path:
+    """A zip of all files of a folder, in it."""
+    files = sorted(folder.iterdir())
+    archive = folder / f"{name}.zip"
+    with ZipFile(archive, "w", ZIP_DEFLATED) as written:
+        for file in files:
+            written.write(file, f"{name}/{file.name}", ZIP_STORED if file.suffix == ".mp4" else ZIP_DEFLATED)
+    return archive

@@ -1,0 +1,67 @@
+"""Serves a page into which videos are dropped."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+from compfeat.commands.console import console
+from compfeat.commands.finder import Finder
+from compfeat.commands.loading import find_device, predictor_maker
+from compfeat.commands.predict import LookConfig, require_known
+from compfeat.media.scenes import SceneCuts
+from compfeat.quantities import Count, Port, Positive
+
+
+class ServeConfig(LookConfig, Protocol):
+    """The keys of ``conf/serve.yaml``."""
+
+    host: str
+    port: Port
+    waiting: Count
+    megabytes: Count
+    seconds: Positive
+    keep: Positive
+
+
+def serve(cfg: ServeConfig) -> None:
+    """Serves the page that ``conf/serve.yaml`` describes, until Ctrl-C.
+
+    Raises:
+        ValueError: the package that makes the page is not installed, or the port cannot be had.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # nothing is told to anybody
+    try:
+        from compfeat.commands.drop_page import Server, drop_page, served
+    except ImportError as error:
+        raise ValueError("the page needs a package more: pip install -e '.[serve]'") from error
+    with _listening(cfg.host, cfg.port) as listener, TemporaryDirectory(prefix="compfeat-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = f"{folder}/dropped"
+        predictor = predictor_maker(cfg)(find_device(cfg.device))
+        require_known(cfg.classes or [], predictor.class_names)
+        predictor.scenes = SceneCuts() if cfg.cuts else None
+        finder = Finder(predictor, Path(folder, "found"), cfg.forget, cfg.seconds, 60 * cfg.keep)
+        page = drop_page(finder, cfg.score, cfg.classes or [], cfg.every, cfg.waiting)
+        host, port = listener.getsockname()[:2]
+        console.print(f"http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)", soft_wrap=True)
+        # What ends services ends this one as Ctrl-C does: nothing is left behind.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with closing(finder), suppress(KeyboardInterrupt):
+            Server(served(page, finder.folder, cfg.megabytes), [page.close, finder.close]).run([listener])
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ValueError(
+            f"host={host} port={port} cannot be listened at: {error.strerror}; port=0 takes any"
+        ) from error
+    with listener:
+        yield listener
