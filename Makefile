@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo detector shapes table1 table2 table3 table4 table5 reproduce dashboard profile test test-all lint format clean distclean
+.PHONY: help setup demo detector shapes table1 table2 table3 table4 table5 reproduce dashboard predict serve profile test test-all lint format clean distclean
 
 help: ## print this help
 	@echo "CompFeat: video instance segmentation. Targets:"
@@ -62,6 +62,16 @@ FOLDER ?= outputs/shapes_ablation
 dashboard: $(READY) ## compare runs on Weights & Biases: make dashboard FOLDER=outputs/shapes_ablation ENTITY=NAME PROJECT=NAME
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dashboard]' -c constraints.txt
 	$(BIN)/python scripts/dashboard.py runs=$(FOLDER) entity=$(ENTITY) project=$(PROJECT)
+
+CKPT ?= coco
+VIDEO ?= $(error VIDEO= a video file, a folder of images, or what else scripts/predict.py takes)
+
+predict: $(READY) ## find the objects of a video: make predict VIDEO=dog.mp4 CKPT=PATH, else torchvision's Mask R-CNN
+	$(BIN)/python scripts/predict.py ckpt=$(CKPT) video=$(VIDEO) $(ARGS)
+
+serve: $(READY) ## a page in which the objects of videos dropped into it are found: make serve CKPT=PATH, else the same
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[serve]' -c constraints.txt
+	$(BIN)/python scripts/serve.py ckpt=$(CKPT) $(ARGS)
 
 profile: $(READY) ## where the time of a training step and of inference goes: tables, and traces under outputs/profile
 	$(BIN)/python scripts/benchmark.py training trace=outputs/profile/training.json $(ARGS)

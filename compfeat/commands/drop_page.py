@@ -41,6 +41,7 @@ THEME = gr.themes.Default(  # the colours and the fonts, all of the system's, of
 )
 STYLE = """
 .found.block { min-height: 9rem; }
+.found a { margin: 0; }
 .found iframe { width: 100%; height: 94vh; border: 0; }
 .found video { max-width: 100%; max-height: 80vh; }
 .found [role="alert"] {
@@ -52,7 +53,73 @@ STYLE = """
 log = logging.getLogger(__name__)
 
 
-def drop_page(finder: Finder, score: float, classes: Sequence[str], every: int, waiting: int) -> gr.Blocks:
+class Reception:
+    """What the page's controls do, each for the visitor who uses it, who has one video looked at at a time.
+
+    Args:
+        finder: looks at videos.
+        waiting: videos that may wait while one is looked at.
+    """
+
+    def __init__(self, finder: Finder, waiting: int) -> None:
+        self._finder = finder
+        self._waiting = waiting
+        self._visits: dict[str | None, Visit] = {}  # videos looked at or waiting, by the visitors' sessions
+
+    def begin(self, request: gr.Request) -> tuple[dict, dict]:
+        """Lets a visitor in, where there is room; then Find is off and Stop is on."""
+        if request.session_hash in self._visits:
+            raise _refused("A video of yours is still being looked at: wait for it, or press Stop.")
+        if len(self._visits) > self._waiting:
+            raise _refused(f"As many videos are waiting as may wait, {self._waiting}: try again in a while.")
+        self._visits[request.session_hash] = Visit()
+        return gr.update(interactive=False), gr.update(interactive=True)
+
+    def look(
+        self,
+        video: str | None,
+        score: float,
+        classes: list[str],
+        every: int | None,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - as gradio wants it
+    ) -> str:
+        """What was found in a video, or what is wrong with it, as html."""
+        if video is None or not Path(video).exists():
+            minutes = self._finder.keep / 60
+            return _said(f"Drop a video first; one that was dropped {minutes:g} minutes ago is no longer here.")
+        visit = self._visits.get(request.session_hash, Visit())
+        try:
+            found = self._finder.find(
+                Path(video), score, classes, 1 if every is None else every, visit, _shown_by(progress)
+            )
+        except USER_ERRORS as error:
+            return _said(_by_name(one_line(error), video))
+        except Exception:
+            log.exception("a video could not be looked at")
+            return _said("Something went wrong here. It is not the video's fault; the server's log says what it is.")
+        if found is None:
+            return ""
+        warnings = [_said(_by_name(warning, video)) for warning in found.warnings]
+        return Markup("").join([*warnings, _described(found, self._finder.keep)])
+
+    def end(self, request: gr.Request) -> tuple[dict, dict]:
+        """Then Find is on again, and Stop is off."""
+        self._visits.pop(request.session_hash, None)
+        return gr.update(interactive=True), gr.update(interactive=False)
+
+    def stop(self, request: gr.Request) -> None:
+        if visit := self._visits.get(request.session_hash):
+            visit.stopped = True
+
+    def leave(self, request: gr.Request) -> None:
+        if visit := self._visits.pop(request.session_hash, None):
+            visit.left = True
+
+
+def drop_page(
+    finder: Finder, score: float, classes: Sequence[str], every: int, waiting: int, megabytes: int
+) -> gr.Blocks:
     """The page, on which a video that is dropped is looked at and what was found in it is shown.
 
     Args:
@@ -61,77 +128,48 @@ def drop_page(finder: Finder, score: float, classes: Sequence[str], every: int, 
         classes: and
         every.
         waiting: videos that may wait while one is looked at.
+        megabytes: of a video at most.
     """
-    visits: dict[str | None, Visit] = {}
-    names = finder.predictor.class_names
-
-    def begin(request: gr.Request) -> tuple[dict, dict]:
-        visits[request.session_hash] = Visit()
-        return gr.update(interactive=False), gr.update(interactive=True)
-
-    def look(
-        video: str | None,
-        score: float,
-        classes: list[str],
-        every: int,
-        request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 - as gradio wants it
-    ) -> str:
-        if video is None:
-            return _said("Drop a video first.")
-        visit = visits.setdefault(request.session_hash, Visit())
-        try:
-            found = finder.find(Path(video), score, classes, every, visit, _shown_by(progress))
-        except USER_ERRORS as error:
-            return _said(one_line(error).replace(f"{Path(video).parent}/", ""))
-        except Exception:
-            log.exception("a video could not be looked at")
-            return _said("Something went wrong here. It is not the video's fault; the server's log says what it is.")
-        return _described(found, finder.keep) if found else ""
-
-    def end(request: gr.Request) -> tuple[dict, dict]:
-        visits.pop(request.session_hash, None)
-        return gr.update(interactive=True), gr.update(interactive=False)
-
-    def stop(request: gr.Request) -> None:
-        if visit := visits.get(request.session_hash):
-            visit.stopped = True
-
-    def leave(request: gr.Request) -> None:
-        if visit := visits.pop(request.session_hash, None):
-            visit.left = True
-
-    age = round(finder.keep)
+    reception, age = Reception(finder, waiting), round(finder.keep)
     with gr.Blocks(title="CompFeat", fill_width=True, analytics_enabled=False, delete_cache=(60, age)) as page:
         gr.Markdown(
             "# CompFeat\nMasks, classes and identities of the objects in a video. Drop one of at most "
-            f"{finder.longest:g} seconds; nothing of it leaves the machine that serves this page."
+            f"{finder.longest:g} seconds and {megabytes} MB; nothing of it leaves the machine that serves this page."
         )
         with gr.Row(equal_height=True):
-            video = gr.File(label="Video", height=180, scale=2)
+            video = gr.File(label="Video", height=146, scale=2)
             with gr.Column(scale=3):
                 with gr.Row(equal_height=True):
                     scores = gr.Slider(0, 1, score, step=0.05, label="Score at least")
-                    steps = gr.Number(every, label="Every n-th frame", minimum=1, precision=0)
-                    chosen = gr.Dropdown(names, value=list(classes), multiselect=True, label="Classes (none: all)")
+                    steps = gr.Number(every, label="Every n-th frame", precision=0)
+                    names = finder.predictor.class_names
+                    wanted = gr.Dropdown(names, value=list(classes), multiselect=True, label="Classes (none: all)")
                 with gr.Row():
-                    again = gr.Button("Find objects", variant="primary", scale=2)
-                    ended = gr.Button("Stop", interactive=False)
-        found = gr.HTML(elem_classes="found")
-
-        begun = gr.on([video.upload, again.click], begin, None, [again, ended], queue=False, api_visibility="private")
-        looked = begun.then(
-            look,
-            [video, scores, chosen, steps],
+                    find = gr.Button("Find objects", variant="primary", scale=2)
+                    stop = gr.Button("Stop", interactive=False)
+        found = gr.HTML(
+            "<p>What is found is shown here: the video, with objects switched on and off, and files to keep.</p>",
+            elem_classes="found",
+        )
+        gr.on(
+            [video.upload, find.click],
+            reception.begin,
+            None,
+            [find, stop],
+            concurrency_limit=None,
+            show_progress="hidden",
+            api_visibility="private",
+        ).success(
+            reception.look,
+            [video, scores, wanted, steps],
             found,
             concurrency_limit=1,
             scroll_to_output=True,
             api_visibility="private",
-        )
-        looked.then(end, None, [again, ended], queue=False, api_visibility="private")
-        ended.click(stop, queue=False, api_visibility="private")
-        page.unload(leave)
-    return page.queue(max_size=waiting)
+        ).then(reception.end, None, [find, stop], queue=False, show_progress="hidden", api_visibility="private")
+        stop.click(reception.stop, queue=False, api_visibility="private")
+        page.unload(reception.leave)
+    return page
 
 
 def served(page: gr.Blocks, folder: Path, megabytes: int) -> FastAPI:
@@ -150,20 +188,20 @@ def served(page: gr.Blocks, folder: Path, megabytes: int) -> FastAPI:
 
 
 class Server(uvicorn.Server):
-    """Calls what ends all that takes long, before it waits for it.
+    """Ends at the first signal to end: what is being looked at is given up, and browsers that still listen are cut off.
 
     Args:
         app: what is served.
-        at_end: called at the first signal to end.
+        finder: looks at videos.
     """
 
-    def __init__(self, app: FastAPI, at_end: Sequence[Callable[[], object]]) -> None:
-        super().__init__(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=3))
-        self._at_end = at_end
+    def __init__(self, app: FastAPI, finder: Finder) -> None:
+        super().__init__(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+        self._finder = finder
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        for end in self._at_end:
-            end()
+        self._finder.close()
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # a traceback for each browser that is cut off
         super().handle_exit(sig, frame)
 
 
@@ -186,11 +224,20 @@ def _shown_by(progress: gr.Progress) -> ShowProgress:
     return shown
 
 
-def _said(message: str) -> str:
+def _refused(message: str) -> gr.Error:
+    return gr.Error(message, print_exception=False)
+
+
+def _by_name(message: str, video: str) -> str:
+    """A message about a file, which its owner does not know by the folder that it was put into."""
+    return message.replace(f"{Path(video).parent}/", "")
+
+
+def _said(message: str) -> Markup:
     return Markup('<p role="alert">{}</p>').format(message)
 
 
-def _described(found: Found, keep: float) -> str:
+def _described(found: Found, keep: float) -> Markup:
     """What was found as html: how much it is, files to download, the page of the video, the overlay video."""
     at = f"{FOUND}/{found.folder.name}"
     names = [name for name in (*LISTED, found.archive.name) if (found.folder / name).exists()]

@@ -1,5 +1,6 @@
 """Finds the objects of the videos of visitors, and keeps what it found for a while."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ class Visit:
 
 
 class Found(NamedTuple):
-    """What was found in a video: the files of ``folder``, all of them in ``archive`` too, and how much it is."""
+    """What was found in a video: the files of ``folder``, all of them in ``archive`` too, how much it is, and what was
+    warned of, such as that the video lacks its end."""
 
     folder: Path
     archive: Path
@@ -35,6 +37,7 @@ class Found(NamedTuple):
     objects: int
     drawn: int
     frames: int
+    warnings: list[str]
 
 
 class Finder:
@@ -74,13 +77,15 @@ class Finder:
             show: makes the progress that is shown.
 
         Returns:
-            None where nobody waits for it any longer.
+            None where it was stopped before it began, or nobody waits for it any longer.
 
         Raises:
             VideoError: it cannot be read, or is too long.
         """
         folder = self.folder / token_urlsafe()
         with self._one:
+            if visit.stopped or visit.left or self._closed:  # while it waited
+                return None
             try:
                 return self._find(video, folder, score, classes, every, visit, show)
             except KeyboardInterrupt:  # raised below
@@ -105,18 +110,22 @@ class Finder:
         forget_after(self.predictor, self._forget, frames.fps)
         until_stopped = _until(lambda: visit.stopped or visit.left or self._closed, show)
         until_left = _until(lambda: visit.left or self._closed, show)
-        findings = find_objects(self.predictor, frames, folder, OUTPUTS, until_stopped)
-        kept = chosen(findings, score, classes or None)
-        write_outputs(self.predictor, frames, findings, kept, folder, OUTPUTS, until_left)
+        with _warned() as warnings:
+            findings = find_objects(self.predictor, frames, folder, OUTPUTS, until_stopped)
+            kept = chosen(findings, score, classes or None)
+            write_outputs(self.predictor, frames, findings, kept, folder, OUTPUTS, until_left)
         archive = _archived(folder, frames.name)
         timer = Timer(self.keep, rmtree, (folder,), {"ignore_errors": True})
         timer.daemon = True
         timer.start()
-        return Found(folder, archive, frames.name, len(findings.tracks), len(kept), len(findings.times))
+        objects, length = len(findings.tracks), len(findings.times)
+        return Found(folder, archive, frames.name, objects, len(kept), length, warnings)
 
     def close(self) -> None:
-        """Ends the video that is looked at, for which nobody waits any longer."""
+        """Gives up the video that is looked at and those that wait; returns when that is done."""
         self._closed = True
+        with self._one:
+            pass
 
 
 def _until(ended: Callable[[], bool], show: ShowProgress) -> ShowProgress:
@@ -134,6 +143,20 @@ def _until(ended: Callable[[], bool], show: ShowProgress) -> ShowProgress:
             yield step
 
     return shown
+
+
+@contextmanager
+def _warned() -> Iterator[list[str]]:
+    """What is said of a video while it is read."""
+    said: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    media = logging.getLogger("compfeat.media")
+    media.addHandler(handler)
+    try:
+        yield said
+    finally:
+        media.removeHandler(handler)
 
 
 def _require_shorter(video: Path, longest: float) -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -39,29 +39,28 @@ def serve(cfg: ServeConfig) -> None:
         from compfeat.commands.drop_page import Server, drop_page, served
     except ImportError as error:
         raise ValueError("the page needs a package more: pip install -e '.[serve]'") from error
-    with _listening(cfg.host, cfg.port) as listener, TemporaryDirectory(prefix="compfeat-") as folder:
+    with listening(cfg.host, cfg.port) as listener, TemporaryDirectory(prefix="compfeat-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = f"{folder}/dropped"
         predictor = predictor_maker(cfg)(find_device(cfg.device))
         require_known(cfg.classes or [], predictor.class_names)
         predictor.scenes = SceneCuts() if cfg.cuts else None
         finder = Finder(predictor, Path(folder, "found"), cfg.forget, cfg.seconds, 60 * cfg.keep)
-        page = drop_page(finder, cfg.score, cfg.classes or [], cfg.every, cfg.waiting)
+        page = drop_page(finder, cfg.score, cfg.classes or [], cfg.every, cfg.waiting, cfg.megabytes)
         host, port = listener.getsockname()[:2]
         console.print(f"http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)", soft_wrap=True)
         # What ends services ends this one as Ctrl-C does: nothing is left behind.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with closing(finder), suppress(KeyboardInterrupt):
-            Server(served(page, finder.folder, cfg.megabytes), [page.close, finder.close]).run([listener])
+        with suppress(KeyboardInterrupt):
+            Server(served(page, finder.folder, cfg.megabytes), finder).run([listener])
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
-        raise ValueError(
-            f"host={host} port={port} cannot be listened at: {error.strerror}; port=0 takes any"
-        ) from error
+        reason = str(error.strerror).partition(" (")[0]
+        raise ValueError(f"host={host} port={port} cannot be listened at: {reason}; port=0 takes any") from error
     with listener:
         yield listener

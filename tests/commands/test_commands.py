@@ -131,6 +131,7 @@ def test_every_tracker_builds_for_inference(option):
         "train.py",
         "scripts/evaluate.py",
         "scripts/predict.py",
+        "scripts/serve.py",
         "scripts/export.py",
         "scripts/check_data.py",
         "scripts/report.py",

@@ -15,6 +15,7 @@ from compfeat.commands.evaluate import evaluate
 from compfeat.commands.launch import CONF
 from compfeat.commands.predict import predict
 from compfeat.commands.report import report
+from compfeat.commands.serve import serve
 from compfeat.commands.train import train
 
 YTVIS = ["data=ytvis_coco", "data.root=a", "data.coco.root=b"]
@@ -24,6 +25,7 @@ CASES = {
     "the baseline": (train, "train", ["model=masktrack_rcnn", "recipe=demo"]),
     "evaluate": (evaluate, "evaluate", ["ckpt=a", "tracker=cues", "support=uniform"]),
     "predict": (predict, "predict", ["ckpt=a", "video=b", "support=causal"]),
+    "serve": (serve, "serve", ["ckpt=a"]),
     "check_data": (check_data, "check_data", YTVIS),
     "report": (report, "report", ["runs=a"]),
     **{f"convert {name}": (task, f"convert/{name}", ["source=a", "output=b"]) for name, task in CONVERTERS.items()},
