@@ -41,7 +41,8 @@ THEME = gr.themes.Default(  # the colours and the fonts, all of the system's, of
 )
 STYLE = """
 .found.block { min-height: 9rem; }
-.found a { margin: 0; }
+.found .html-container { padding-inline: 0; }
+.found.prose.gradio-style a { margin: 0; }
 .found iframe { width: 100%; height: 94vh; border: 0; }
 .found video { max-width: 100%; max-height: 80vh; }
 .found [role="alert"] {
@@ -66,14 +67,14 @@ class Reception:
         self._waiting = waiting
         self._visits: dict[str | None, Visit] = {}  # videos looked at or waiting, by the visitors' sessions
 
-    def begin(self, request: gr.Request) -> tuple[dict, dict]:
-        """Lets a visitor in, where there is room; then Find is off and Stop is on."""
+    def begin(self, request: gr.Request) -> tuple[dict, dict, str]:
+        """Lets a visitor in, where there is room; then Find is off, Stop is on, and what was found before goes."""
         if request.session_hash in self._visits:
             raise _refused("A video of yours is still being looked at: wait for it, or press Stop.")
         if len(self._visits) > self._waiting:
             raise _refused(f"As many videos are waiting as may wait, {self._waiting}: try again in a while.")
         self._visits[request.session_hash] = Visit()
-        return gr.update(interactive=False), gr.update(interactive=True)
+        return gr.update(interactive=False), gr.update(interactive=True), ""
 
     def look(
         self,
@@ -97,7 +98,7 @@ class Reception:
             return _said(_by_name(one_line(error), video))
         except Exception:
             log.exception("a video could not be looked at")
-            return _said("Something went wrong here. It is not the video's fault; the server's log says what it is.")
+            return _said("Something went wrong here, which is no fault of yours: the server's terminal says what.")
         if found is None:
             return ""
         warnings = [_said(_by_name(warning, video)) for warning in found.warnings]
@@ -109,10 +110,12 @@ class Reception:
         return gr.update(interactive=True), gr.update(interactive=False)
 
     def stop(self, request: gr.Request) -> None:
+        """Ends a visitor's video where it is; one that waits is not looked at."""
         if visit := self._visits.get(request.session_hash):
             visit.stopped = True
 
     def leave(self, request: gr.Request) -> None:
+        """Gives up the video of a visitor who closed the page."""
         if visit := self._visits.pop(request.session_hash, None):
             visit.left = True
 
@@ -155,7 +158,7 @@ def drop_page(
             [video.upload, find.click],
             reception.begin,
             None,
-            [find, stop],
+            [find, stop, found],
             concurrency_limit=None,
             show_progress="hidden",
             api_visibility="private",

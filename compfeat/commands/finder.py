@@ -164,7 +164,7 @@ def _require_shorter(video: Path, longest: float) -> None:
         open_frames(video, start=longest)
     except VideoError:  # no frame is so late
         return
-    raise ValueError(f"{video} is too long: at most {longest:g} seconds are taken here")
+    raise VideoError(f"{video} is too long: at most {longest:g} seconds are taken here")
 
 
 def _archived(folder: Path, name: str) -> Path:

@@ -34,28 +34,30 @@ def serve(cfg: ServeConfig) -> None:
     Raises:
         ValueError: the package that makes the page is not installed, or the port cannot be had.
     """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # nothing is told to anybody
-    try:
-        from compfeat.commands.drop_page import Server, drop_page, served
-    except ImportError as error:
-        raise ValueError("the page needs a package more: pip install -e '.[serve]'") from error
-    with listening(cfg.host, cfg.port) as listener, TemporaryDirectory(prefix="compfeat-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = f"{folder}/dropped"
-        predictor = predictor_maker(cfg)(find_device(cfg.device))
-        require_known(cfg.classes or [], predictor.class_names)
-        predictor.scenes = SceneCuts() if cfg.cuts else None
-        finder = Finder(predictor, Path(folder, "found"), cfg.forget, cfg.seconds, 60 * cfg.keep)
-        page = drop_page(finder, cfg.score, cfg.classes or [], cfg.every, cfg.waiting, cfg.megabytes)
-        host, port = listener.getsockname()[:2]
-        console.print(f"http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)", soft_wrap=True)
-        # What ends services ends this one as Ctrl-C does: nothing is left behind.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with suppress(KeyboardInterrupt):
-            Server(served(page, finder.folder, cfg.megabytes), finder).run([listener])
+    with suppress(KeyboardInterrupt), TemporaryDirectory(prefix="compfeat-") as folder:
+        # Read by gradio as it is imported: nothing is told to anybody, and what is dropped goes with the folder.
+        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": f"{folder}/dropped"}
+        try:
+            from compfeat.commands.drop_page import Server, drop_page, served
+        except ImportError as error:
+            raise ValueError("the page needs a package more: pip install -e '.[serve]'") from error
+        with listening(cfg.host, cfg.port) as listener:
+            predictor = predictor_maker(cfg)(find_device(cfg.device))
+            require_known(cfg.classes or [], predictor.class_names)
+            predictor.scenes = SceneCuts() if cfg.cuts else None
+            finder = Finder(predictor, Path(folder, "found"), cfg.forget, cfg.seconds, 60 * cfg.keep)
+            page = drop_page(finder, cfg.score, cfg.classes or [], cfg.every, cfg.waiting, cfg.megabytes)
+            server = Server(served(page, finder.folder, cfg.megabytes), finder)
+            # What ends services ends this one as Ctrl-C does: nothing is left behind.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            host, port = listener.getsockname()[:2]
+            console.print(f"http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends it)", soft_wrap=True)
+            server.run([listener])
 
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket at which calls can be taken; ValueError where there can be none."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family)
