@@ -20,6 +20,7 @@ from compfeat.commands.train import recipe_for
 from compfeat.data.datamodule import VISDataModule
 from compfeat.experiments.probes.attention import ClassProbe
 from compfeat.experiments.probes.clips import HeldOut, Maps, held_out_clips
+from compfeat.experiments.probes.masks import MaskProbe
 from compfeat.experiments.probes.matching import MapProbe, MatchingProbe
 from compfeat.experiments.probes.side_by_side import Measured, Probe, Variant, train_side_by_side
 from compfeat.experiments.spread import gain, spread
@@ -58,9 +59,17 @@ def correlation_map(cfg: ProbeConfig) -> None:
     _run(MapProbe(), cfg)
 
 
+def masks(cfg: ProbeConfig) -> None:
+    """What attention knows of outlines that a frame hides, as ``conf/probe/masks.yaml`` describes."""
+    _run(MaskProbe(), cfg)
+
+
+PROBES = {"attention": attention, "scene": attention, "masks": masks, "matching": matching, "map": correlation_map}
+
+
 def probe() -> None:
     """Launches the probe that the first argument names."""
-    launch_named({"attention": attention, "matching": matching, "scene": attention, "map": correlation_map}, "probe")
+    launch_named(PROBES, "probe")
 
 
 def _run(module: Probe, cfg: ProbeConfig) -> None:
@@ -72,9 +81,9 @@ def _run(module: Probe, cfg: ProbeConfig) -> None:
     held_out = held_out_clips(data, cfg.videos, module.degraded)
     measured: Measured = {}
     if cfg.ckpt is not None:
-        for path in cfg.ckpt:
+        for name, path in zip(_names(cfg.ckpt), cfg.ckpt, strict=True):
             detector = VideoPredictor.from_checkpoint(path).detector
-            measured[path] = [module.measure(detector, _maps(detector, held_out))]
+            measured[name] = [module.measure(detector, _maps(detector, held_out))]
     else:
         configs = {name: _config(name, data) for name in cfg.variants}
         for seed in cfg.seeds:
@@ -84,6 +93,12 @@ def _run(module: Probe, cfg: ProbeConfig) -> None:
             for name, variant in variants.items():
                 measured.setdefault(name, []).append(module.measure(variant.detector, seen))
     _tell(measured)
+
+
+def _names(paths: Sequence[str]) -> Sequence[str]:
+    """The folders of the runs, which say row and seed, where that tells them from each other."""
+    runs = [Path(path).resolve().parent.parent.name for path in paths]
+    return runs if len(set(runs)) == len(runs) else paths
 
 
 def _maps(detector: CompFeat, held_out: Sequence[HeldOut]) -> list[tuple[HeldOut, Maps]]:

@@ -108,6 +108,7 @@ def trained(cache, tmp_path_factory):
     [
         ("attention", "[baseline,both_dual]", {"clear 1+"}),
         ("scene", "[baseline,frame_spatial]", {"clear 0"}),
+        ("masks", "[baseline,both_dual]", {"clear 1+"}),
         ("matching", "[baseline,'correlation model.detector.track_head.width=null']", {"all"}),
         ("map", "[correlation]", {"peak_inside", "visible", "absent"}),
     ],
