@@ -72,6 +72,15 @@ def test_a_stream_is_recorded_and_drawn_on_afterwards(tmp_path):
         assert sum(1 for _ in container.decode(video=0)) == 12
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in a terminal, also where the tests were started in the background, in which shells ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("live", [False, True])
 def test_an_interrupt_ends_the_video_not_what_was_found(live, tmp_path):
     @contextmanager
