@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from compfeat.experiments.probes.clips import HeldOut, Maps, jittered, means
+from compfeat.experiments.probes.clips import HeldOut, Maps, by_clear, jittered, means
 from compfeat.models.attention import Features, SupportMemory, TemporalAttention
 from compfeat.models.detector import CompFeat, Frames
 from compfeat.models.roi_heads import PYRAMID
@@ -37,16 +37,14 @@ class ClassProbe:
 
     @torch.no_grad()
     def measure(self, detector: CompFeat, held_out: Sequence[tuple[HeldOut, Maps]]) -> dict[str, float]:
-        found: dict[str, list[float]] = {"clear 0": [], "clear 1": [], "clear 2+": [], "clear 1+": []}
+        measured: list[tuple[int, list[float]]] = []
         for clips, maps in held_out:
             targets = clips.batch.targets
             labels = self._logits(detector, maps, [t["boxes"] for t in targets])[:, 1:].argmax(1) + 1
             right = (labels == torch.cat([t["labels"] for t in targets])).float()
             of_clips = right.split([len(t["labels"]) for t in targets])
-            for clear, of_clip in zip(clips.clear.tolist(), of_clips, strict=True):
-                found[("clear 0", "clear 1", "clear 2+")[min(clear, 2)]] += of_clip.tolist()
-                found["clear 1+"] += of_clip.tolist() if clear else []
-        return means(found) | attention_shares(detector, held_out)
+            measured += zip(clips.clear.tolist(), (of_clip.tolist() for of_clip in of_clips), strict=True)
+        return by_clear(measured) | attention_shares(detector, held_out)
 
     def _logits(self, detector: CompFeat, maps: Maps, boxes: list[Tensor]) -> Tensor:
         heads, memory = detector.roi_heads, detector.remember(maps.support)

@@ -1,7 +1,7 @@
 """Clips of a probe: those it trains on, and held-out ones whose frames are chosen for what they show and hide."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,6 +105,15 @@ def jittered(boxes: Tensor, generator: torch.Generator) -> Tensor:
     """Boxes ``[N, 4]`` whose sides are moved a little."""
     sides = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
     return boxes + JITTER * sides * torch.randn(boxes.shape, generator=generator)
+
+
+def by_clear(measured: Iterable[tuple[int, list[float]]]) -> dict[str, float]:
+    """The means of what was measured on clips, each with the number of its clear support frames, by that number."""
+    found: dict[str, list[float]] = {"clear 0": [], "clear 1": [], "clear 2+": [], "clear 1+": []}
+    for clear, values in measured:
+        found[("clear 0", "clear 1", "clear 2+")[min(clear, 2)]] += values
+        found["clear 1+"] += values if clear else []
+    return means(found)
 
 
 def means(values: Mapping[str, Sequence[float]]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from pycocotools import mask as rle
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
 
-from compfeat.experiments.probes.clips import HeldOut, Maps, means
+from compfeat.experiments.probes.clips import HeldOut, Maps, by_clear
 from compfeat.inference.paste import paste
 from compfeat.models.detector import CompFeat
 from compfeat.models.labels import SoftLabels
@@ -42,17 +42,15 @@ class MaskProbe:
 
     @torch.no_grad()
     def measure(self, detector: CompFeat, held_out: Sequence[tuple[HeldOut, Maps]]) -> dict[str, float]:
-        found: dict[str, list[float]] = {"clear 0": [], "clear 1": [], "clear 2+": [], "clear 1+": []}
+        measured: list[tuple[int, list[float]]] = []
         for clips, maps in held_out:
             detected = detector.detect(maps.current, detector.remember(maps.support), SoftLabels())
             for clear, target, size, of_frame in zip(
                 clips.clear.tolist(), clips.batch.targets, clips.batch.image_sizes, detected, strict=True
             ):
                 masks = paste(of_frame.masks.float(), of_frame.boxes.float(), size)
-                overlaps = self._overlaps(target["masks"][:, : size[0], : size[1]], masks)
-                found[("clear 0", "clear 1", "clear 2+")[min(clear, 2)]] += overlaps
-                found["clear 1+"] += overlaps if clear else []
-        return means(found)
+                measured.append((clear, self._overlaps(target["masks"][:, : size[0], : size[1]], masks)))
+        return by_clear(measured)
 
     def _overlaps(self, true: Tensor, detected: Sequence[dict]) -> list[float]:
         truth = [rle.encode(np.asfortranarray(mask)) for mask in true.numpy() if mask.sum() >= self.smallest]
