@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from rich.table import Table
+from torchvision.io import write_png
 
 from compfeat.commands.config_check import check_config
 from compfeat.commands.console import console
@@ -20,6 +21,7 @@ from compfeat.commands.train import recipe_for
 from compfeat.data.datamodule import VISDataModule
 from compfeat.experiments.probes.attention import ClassProbe
 from compfeat.experiments.probes.clips import HeldOut, Maps, held_out_clips
+from compfeat.experiments.probes.looks import pictures
 from compfeat.experiments.probes.masks import MaskProbe
 from compfeat.experiments.probes.matching import MapProbe, MatchingProbe
 from compfeat.experiments.probes.side_by_side import Measured, Probe, Variant, train_side_by_side
@@ -44,6 +46,17 @@ class ProbeConfig(Protocol):
     data: Any
 
 
+class LooksConfig(Protocol):
+    """The keys of ``conf/probe/looks.yaml``."""
+
+    ckpt: str
+    objects: Count
+    videos: Count
+    output: str
+    seed: Seed
+    data: Any
+
+
 def attention(cfg: ProbeConfig) -> None:
     """What attention knows of classes that a frame hides, as ``conf/probe/attention.yaml`` and ``scene.yaml`` say."""
     _run(ClassProbe(), cfg)
@@ -64,7 +77,25 @@ def masks(cfg: ProbeConfig) -> None:
     _run(MaskProbe(), cfg)
 
 
-PROBES = {"attention": attention, "scene": attention, "masks": masks, "matching": matching, "map": correlation_map}
+def looks(cfg: LooksConfig) -> None:
+    """What attention looks at, drawn, as ``conf/probe/looks.yaml`` describes."""
+    detector = VideoPredictor.from_checkpoint(cfg.ckpt).detector
+    held_out = held_out_clips(_prepared(cfg.data), cfg.videos, degraded=True)
+    folder = Path(cfg.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    for level, picture in pictures(detector, _maps(detector, held_out), cfg.objects).items():
+        write_png(picture, str(folder / f"{level}.png"))
+        console.print(f"{folder / level}.png", soft_wrap=True)
+
+
+PROBES: dict[str, Callable[[Any], None]] = {
+    "attention": attention,
+    "scene": attention,
+    "masks": masks,
+    "matching": matching,
+    "map": correlation_map,
+    "looks": looks,
+}
 
 
 def probe() -> None:
@@ -73,11 +104,9 @@ def probe() -> None:
 
 
 def _run(module: Probe, cfg: ProbeConfig) -> None:
-    data: VISDataModule = instantiate(cfg.data)
     if cfg.ckpt is None and not Path(cfg.weights).exists():
         raise FileNotFoundError(f"no detector at {cfg.weights}: `make detector` trains it, or give weights=PATH")
-    data.prepare_data()
-    data.setup()
+    data = _prepared(cfg.data)
     held_out = held_out_clips(data, cfg.videos, module.degraded)
     measured: Measured = {}
     if cfg.ckpt is not None:
@@ -93,6 +122,13 @@ def _run(module: Probe, cfg: ProbeConfig) -> None:
             for name, variant in variants.items():
                 measured.setdefault(name, []).append(module.measure(variant.detector, seen))
     _tell(measured)
+
+
+def _prepared(data: Any) -> VISDataModule:
+    module: VISDataModule = instantiate(data)
+    module.prepare_data()
+    module.setup()
+    return module
 
 
 def _names(paths: Sequence[str]) -> Sequence[str]:

@@ -2,16 +2,20 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from shell import command
+from untrained import checkpoint
 
 from compfeat.data.datamodule import VISDataModule
 from compfeat.data.shapes import ShapesGenerator
-from compfeat.experiments.probes.attention import indicator
-from compfeat.experiments.probes.clips import held_out_clips, jittered
+from compfeat.experiments.probes.attention import Look, indicator, looks_of
+from compfeat.experiments.probes.clips import Maps, held_out_clips, jittered
+from compfeat.experiments.probes.looks import DARK, line
 from compfeat.experiments.probes.matching import _matches
+from compfeat.inference.predictor import VideoPredictor
 
 SMALL = [
     "data.generator.train_videos=4",
@@ -122,6 +126,39 @@ def test_a_probe_compares_variants_and_measures_checkpoints(name, variants, meas
     whole = command("scripts/probe.py", name, *SMALL, f"ckpt=[{trained}]", cache=cache)
     (figures,) = json.loads(whole.stdout.splitlines()[-1]).values()
     assert measured <= set(figures)
+
+
+def test_looks_add_up_and_light_the_frames_they_are_cast_at(trained, data):
+    detector = VideoPredictor.from_checkpoint(trained).detector
+    clips, *_ = held_out_clips(data, videos=6, degraded=True)
+    looks = list(looks_of(detector, clips, Maps.of(detector, clips.batch)))
+    assert looks
+    for i, n, levels in looks:
+        assert clips.support_boxes[i][:, n].any() and set(levels) == {"frame", "object"}
+        for look in levels.values():
+            assert look.weights.sum().item() == pytest.approx(1, abs=1e-5)
+            assert 0 <= look.share <= 1 and 0 < look.chance < 1
+
+    i, n, _ = looks[0]
+    weights = torch.zeros(4, 6, 10)
+    weights[2] = 1 / 60  # all eyes on the third support frame
+    current, *support = line(clips, i, n, Look(weights, 0.0, 0.0))
+    light = [frame.float().mean().item() for frame in support]
+    untouched = clips.batch.support[i].float().mean((1, 2, 3)).tolist()
+    assert current.shape == (3, 192, 320)
+    assert light == pytest.approx([DARK * whole if t != 2 else whole for t, whole in enumerate(untouched)], rel=0.1)
+
+
+def test_looks_are_drawn_of_a_network_that_has_them(trained, cache, tmp_path):
+    small = [*SMALL[:3], "videos=3", "objects=2"]
+    command("scripts/probe.py", "looks", *small, f"ckpt={trained}", f"output={tmp_path}", cache=cache)
+    for level in ("frame", "object"):
+        assert cv2.imread(str(tmp_path / f"{level}.png")).shape == (2 * 192 + 3 * 2, 5 * 320 + 6 * 2, 3)
+    torch.save(checkpoint("model=masktrack_rcnn"), tmp_path / "baseline.ckpt")
+    said = command(
+        "scripts/probe.py", "looks", *small, f"ckpt={tmp_path / 'baseline.ckpt'}", cache=cache, code=2
+    ).stderr
+    assert "no temporal attention" in said
 
 
 def test_a_variant_that_cannot_be_is_told_in_one_line(trained, cache):

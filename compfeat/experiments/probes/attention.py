@@ -1,6 +1,7 @@
 """What attention knows of an object's class in a frame that hides it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -53,27 +54,51 @@ class ClassProbe:
         return heads.box_predictor.cls_score(heads.box_head(torch.cat(rois)))
 
 
+class Look(NamedTuple):
+    """What one object of a current frame looks at, at one level of attention.
+
+    ``weights [T, h, w]``: of the positions of the T support frames; their sum is 1. ``share``: what falls into the
+    boxes of the object in clear ones, ``chance``: what would if all weights were equal.
+    """
+
+    weights: Tensor
+    share: float
+    chance: float
+
+
 def attention_shares(detector: CompFeat, held_out: Sequence[tuple[HeldOut, Maps]]) -> dict[str, float]:
     """The means over all objects of current frames that are seen in a clear support frame; see ``ClassProbe``."""
     found: dict[str, list[float]] = {"share object": [], "share frame": [], "chance": []}
-    frame_level = None if detector.frame_attention is None else detector.frame_attention.attention
     for clips, maps in held_out:
-        refined = detector.aggregate(maps.current, detector.remember(maps.support))
-        levels = (
-            ("share frame", frame_level, maps.current),
-            ("share object", detector.roi_heads.object_attention, refined),
-        )
-        for i, (target, seen) in enumerate(zip(clips.batch.targets, clips.support_boxes, strict=True)):
-            for box, in_support in zip(target["boxes"], seen.unbind(1), strict=True):
-                for name, dual, frames in levels:
-                    if in_support.any() and dual is not None and dual.temporal is not None:
-                        share, chance = _share(detector, dual.temporal, frames, maps.support, i, box, in_support)
-                        found[name].append(share)
-                        found["chance"].append(chance)
+        for _, _, looks in looks_of(detector, clips, maps):
+            for level, look in looks.items():
+                found[f"share {level}"].append(look.share)
+                found["chance"].append(look.chance)
     return means(found)
 
 
-def _share(
+@torch.no_grad()
+def looks_of(detector: CompFeat, clips: HeldOut, maps: Maps) -> Iterator[tuple[int, int, dict[str, Look]]]:
+    """Clip, object and look, at level ``frame`` and ``object`` where there is temporal attention, of all objects of
+    current frames that are seen in a clear support frame."""
+    refined = detector.aggregate(maps.current, detector.remember(maps.support))
+    frame_level = None if detector.frame_attention is None else detector.frame_attention.attention
+    levels = (("frame", frame_level, maps.current), ("object", detector.roi_heads.object_attention, refined))
+    for i, (target, seen) in enumerate(zip(clips.batch.targets, clips.support_boxes, strict=True)):
+        for n, (box, in_support) in enumerate(zip(target["boxes"], seen.unbind(1), strict=True)):
+            if in_support.any():
+                yield (
+                    i,
+                    n,
+                    {
+                        level: _look(detector, dual.temporal, frames, maps.support, i, box, in_support)
+                        for level, dual, frames in levels
+                        if dual is not None and dual.temporal is not None
+                    },
+                )
+
+
+def _look(
     detector: CompFeat,
     attention: TemporalAttention,
     frames: Frames,
@@ -81,22 +106,23 @@ def _share(
     i: int,
     box: Tensor,
     seen: Tensor,
-) -> tuple[float, float]:
-    """The share of the attention of the positions inside ``box`` of frame i that falls into the boxes ``seen [T, 4]``
-    of its support frames, and the share that these boxes have in the support positions."""
+) -> Look:
+    """The attention of the positions inside ``box`` of frame i, ``seen [T, 4]`` in its support frames."""
     pool = detector.roi_heads.box_roi_pool
     rois = pool({k: x[i : i + 1] for k, x in frames.maps.items()}, [box[None]], frames.image_sizes[i : i + 1])
     level = PYRAMID[int(pool.map_levels([box[None]]))]
     maps, pooling = support[level][i : i + 1], detector.support_pooling[level]
     inside = indicator(seen, (maps.shape[-2], maps.shape[-1]), STRIDES[level], pooling)
-    memory = SupportMemory(attention.embed(maps, pooling).key, inside)
-    return attention.gather(rois, memory).mean().item(), inside.mean().item()
+    each = torch.eye(inside.numel())[None]  # as values, that give the weights themselves
+    weights = attention.gather(rois, SupportMemory(attention.embed(maps, pooling).key, each)).mean((0, 2, 3))
+    weights = weights.view_as(inside)
+    return Look(weights, (weights * inside).sum().item(), inside.mean().item())
 
 
 def indicator(boxes: Tensor, size: tuple[int, int], stride: int, pool: int) -> Tensor:
-    """1 at the support positions inside boxes ``[T, 4]`` (pixels), 0 elsewhere, ``[1, T * H * W, 1]`` after pooling."""
+    """1 at the support positions inside boxes ``[T, 4]`` (pixels), 0 elsewhere, ``[T, H, W]`` after pooling."""
     y, x = ((torch.arange(cells) + 0.5) * stride for cells in size)
     x1, y1, x2, y2 = boxes[:, :, None].unbind(1)
     rows, columns = (y > y1) & (y < y2), (x > x1) & (x < x2)
     inside = (rows[:, :, None] & columns[:, None, :]).float()[:, None]
-    return F.avg_pool2d(inside, pool, ceil_mode=True).flatten()[None, :, None]
+    return F.avg_pool2d(inside, pool, ceil_mode=True)[:, 0]
