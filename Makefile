@@ -32,10 +32,10 @@ demo: $(READY) ## train a small network on the built-in data set, measure it, wr
 detector: $(READY) ## the detector that networks on the built-in data set start from, half an hour; sweeps make it by themselves
 	$(BIN)/python train.py experiment=detector rerun=false
 
-DATA ?= shapes
+DATA ?= shapes_ablation
 SEEDS ?= 0,1,2
 KEYS := seed=$(SEEDS) $(if $(WEIGHTS),weights=$(WEIGHTS))
-ifneq ($(DATA),shapes)
+ifneq ($(DATA),shapes_ablation)
 KEYS += data=$(DATA) $(if $(ROOT),data.root=$(ROOT)) $(if $(COCO),data.coco.root=$(COCO))
 endif
 
