@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
@@ -51,12 +51,14 @@ class Table:
 
 def paper_tables() -> list[Table]:
     """The paper's Tables 1 to 5."""
-    return [
-        Table(
-            str(key),
-            table.title,
-            [Column(*column) for column in table.columns],
-            [Row(row.name, row.row, tuple(row.paper)) for row in table.rows],
-        )
-        for key, table in OmegaConf.load(FILE).items()
-    ]
+    return [_table(str(key), table) for key, table in OmegaConf.load(FILE).items()]
+
+
+def _table(key: str, table: Any) -> Table:
+    columns = [Column(*column) for column in table.columns]
+    metrics = [column.metric for column in columns]
+
+    def paper(numbers: Sequence[float]) -> tuple[float, ...]:
+        return (*numbers, *(numbers[metrics.index(metric)] for metric in metrics[len(numbers) :]))
+
+    return Table(key, table.title, columns, [Row(row.name, row.row, paper(row.paper)) for row in table.rows])

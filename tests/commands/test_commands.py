@@ -89,6 +89,7 @@ ROWS = {  # frame temporal, frame spatial, object temporal, object spatial, corr
     "object_dual": "--ts-",
     "both_dual": "tsts-",
     "correlation": "----c",
+    "correlation_plain": "----c",
     "correlation_frame": "ts--c",
     "correlation_object": "--tsc",
     "compfeat": "tstsc",

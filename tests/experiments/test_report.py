@@ -55,7 +55,7 @@ def made_up(folder):
         curves = {"train/loss": [3.0, 2.0, 1.0 + seed]}
         scores = {"AP": BASE[seed], "AP50": 0.7, "AP75": 0.6}
         errors = {"scores": {"mask": 0.1 + seed / 100}}
-        measured = {"scores": scores, "letter": dict.fromkeys(OTHER_METRICS, 0.3)}
+        measured = {"scores": scores, "mine": dict.fromkeys(OTHER_METRICS, 0.3)}
         write_run(folder, "baseline", seed, measured, curves, ["video=7"], errors, seconds=600.0 + 60 * seed)
         write_run(folder, "frame_dual", seed, {"scores": {**scores, "AP": DUAL[seed]}}, curves, ["video=7"])
     write_run(folder, "both_dual", 0, {"scores": {**scores, "AP": 0.6}})
@@ -96,7 +96,7 @@ def test_the_page_has_the_numbers_of_the_runs_and_of_the_paper(page):
     assert tables.row("table2", "MaskTrack R-CNN")[2:4] == [f"{pm(BASE)} baseline", "24.1"]
     assert tables.row("table2", "both levels: both")[1:4] == ["1", "60.0 +10.0 ✓", "27.5 +3.4"]
     assert tables.row("glance", "2.")[1] == "3 of 8"
-    assert tables.row("other", "letter")[1:3] == ["3", "30.0 ± 0.0 baseline"]
+    assert tables.row("other", "mine")[1:3] == ["3", "30.0 ± 0.0 baseline"]
     assert tables.row("errors", "baseline")[4] == "11.0 ± 1.0"
     assert tables.row("cost", "baseline")[3] == "11.0 ± 1.0"
 
@@ -107,7 +107,7 @@ def test_markdown_has_them_too(markdown):
     assert row in markdown
     assert f"| MaskTrack R-CNN `baseline` | 3 | {pm(BASE)} | 24.1 |" in markdown
     assert "| both levels: both `both_dual` | 1 | 60.0 (+10.0) ✓ | 27.5 (+3.4) |" in markdown
-    assert "| letter `baseline` | 3 | 30.0 ± 0.0 |" in markdown
+    assert "| mine `baseline` | 3 | 30.0 ± 0.0 |" in markdown
     assert "| `baseline` | 3 | 0.0 ± 0.0 | 0.0 ± 0.0 | 11.0 ± 1.0 |" in markdown
     assert "| `baseline` | 3 | 2,400 | 11.0 ± 1.0 | 1.50 | 1,250,000 | 1,000,000 |" in markdown
 
@@ -173,7 +173,7 @@ def test_a_short_version_is_printed(written, capsys):
     report(OmegaConf.create({"runs": str(written), "output": None}))
     told = capsys.readouterr().out
     assert pm(DUAL) in told and "+1.7" in told and "frame_dual-3: failed: loss is <script>" in told
-    assert "baseline, letter" in told and "report.html" in told
+    assert "baseline, mine" in told and "report.html" in told
 
 
 def test_a_folder_without_runs_or_with_two_of_the_same_is_told(tmp_path):

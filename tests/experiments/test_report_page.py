@@ -36,7 +36,7 @@ def test_it_fits_the_window(opened, width, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     red = int(page.evaluate("getComputedStyle(document.body).backgroundColor").split("(")[1].split(",")[0])
     assert (red < 60) == (scheme == "dark")
-    assert page.locator("#table2 svg").count() == 3 and page.locator("#table2 rect.ours").count() == 9
+    assert page.locator("#table2 svg").count() == 4 and page.locator("#table2 rect.ours").count() == 9
     assert page.locator("#curves polyline.mean").count() == 4
 
 

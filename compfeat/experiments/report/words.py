@@ -45,11 +45,9 @@ def sign(cell: Cell) -> str:
 
 
 def seeds(line: Line) -> str:
-    """How many seeds were measured: "3"; of each column where they differ: "3, 3, 2"."""
-    if not line.measured:
-        return NOTHING
-    counts = [str(len(cell.values)) for cell in line.cells]
-    return counts[0] if len(set(counts)) == 1 else ", ".join(counts)
+    """How many seeds were measured: "3"; of each column that was where they differ: "3, 3, 2"."""
+    counts = [str(len(cell.values)) for cell in line.cells if cell.values]
+    return ", ".join(counts if len(set(counts)) > 1 else counts[:1]) or NOTHING
 
 
 def by_seed(cell: Cell) -> str:
