@@ -17,8 +17,8 @@ def markdown(contents: Contents) -> str:
         "All numbers are points. Ours: mean ± sample standard deviation over seeds (gain over the baseline row, mean ± "
         "standard error of the differences of runs of the same seed). `*`: a gain of more than three standard errors; "
         "behind a count: of such differences alone. "
-        f"{words.SAME}, {words.UNLIKE}: it has the sign of the paper's, or not; with `*` the paper's claim holds here, or is "
-        f"contradicted, without it neither can be told. {words.NOTHING}: not measured.",
+        f"{words.SAME}, {words.UNLIKE}: it has the sign of the paper's, or not; with `*` the paper's claim holds here "
+        f"or is contradicted, without it neither can be told. {words.NOTHING}: not measured.",
     ]
     for table in contents.comparisons:
         parts += [f"## Table {table.key.removeprefix('table')}. {table.title}", _comparison(table)]
