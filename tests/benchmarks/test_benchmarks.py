@@ -13,7 +13,6 @@ FEW = ["scale.videos=4", "scale.objects=6", "scale.frames=4", "scale.pictures=2"
     ("name", "arguments", "figures"),
     [
         ("feeding", [*SMALL, *FEW, "clips=1", "steps=2", "workers=1"], {"clips_per_second", "busy"}),
-        ("growth", [*SMALL, "lengths=[20]", "support_frames=[2]", "objects=[3]", "batch_sizes=[3]", "frames=3"], set()),
         ("inference", [*SMALL, "frames=3", "rounds=1"], {"ratio", "seconds", "peak_memory_gib"}),
         ("data", [*FEW, "repeats=1", "clips=4"], {"open_first_s", "clips_per_s", "worker_mb", "mask_iou_least"}),
         ("evaluation", [*FEW, "tubes=2", "rounds=1"], {"seconds", "their_seconds", "ratio", "peak_memory_gib"}),
@@ -26,6 +25,23 @@ def test_speed_is_measured(name, arguments, figures, cache_of_its_own, tmp_path)
     said = command("scripts/benchmark.py", name, *arguments, f"hydra.run.dir={tmp_path}", cache=cache_of_its_own).stdout
     measured = json.loads(said.splitlines()[-1])
     assert all(measured[figure] > 0 for figure in figures)
+
+
+def test_one_number_grows_at_a_time(cache_of_its_own, tmp_path):
+    sizes = ["lengths=[10,20]", "support_frames=[2]", "objects=[3]", "batch_sizes=[3]", "frames=3"]
+    call = ["growth", *SMALL, *sizes, f"hydra.run.dir={tmp_path}"]
+    measured = json.loads(command("scripts/benchmark.py", *call, cache=cache_of_its_own).stdout.splitlines()[-1])
+    measured.pop("machine")
+    assert {name: list(cases) for name, cases in measured.items()} == {
+        "frames of a video": ["10", "20"],
+        "support frames": ["2"],
+        "frames at once": ["3"],
+        "objects of a frame": ["3"],
+        "remembered objects": ["3"],
+    }
+    for cases in measured.values():
+        assert all(case.get("ms a frame", case.get("ms a match")) > 0 for case in cases.values())
+    assert all(case["MiB more"] >= 0 for case in measured["frames of a video"].values())
 
 
 def test_all_figures_of_a_machine_are_taken_in_one_go(cache_of_its_own, tmp_path):
