@@ -2,10 +2,11 @@
 
 Textured shapes move, turn, grow, hide each other and leave the frame over a slowly moving background. The classes are
 outlines times fine markings ("striped disc", "checked disc", ...), so that they come in pairs that differ in nothing
-but the marking. Colours are random and say nothing about the class. A degraded frame hides the markings but not the
-outlines: only other frames of the video then know the class; and it hides the fringes that some objects have, which
-belong to their masks: only other frames then know the mask. Every knob of `ShapesGenerator` isolates one claim of the
-paper; degradation draws from a random stream of its own, so another share of it gives the same film, degraded.
+but the marking. Colours are random, and say no more about the class than ``colour_hint`` lets them. A degraded frame
+hides the markings but not the outlines: only other frames of the video then know the class; and it hides the fringes
+that some objects have, which belong to their masks: only other frames then know the mask. Every knob of
+`ShapesGenerator` isolates one claim of the paper; degradation draws from a random stream of its own, so another share
+of it gives the same film, degraded.
 """
 
 import colorsys

@@ -32,7 +32,7 @@ for tube in predictor.predict(open_frames("video.mp4")):
 ```
 
 ```sh
-python scripts/predict.py ckpt={folder} video=video.mp4             # overlay.mp4, results.json
+python scripts/predict.py ckpt={folder} video=video.mp4             # page.html, overlay.mp4, tracks.csv, results.json
 python scripts/evaluate.py ckpt={folder} data=ytvis data.root=PATH  # tube AP and AR, on a data set of the same classes
 python train.py weights={folder} data=ytvis data.root=PATH          # training that starts from these weights
 ```"""

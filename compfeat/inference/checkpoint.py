@@ -16,7 +16,7 @@ CONFIG = "config.json"  # of a folder in which a network is handed over
 PREDICTOR = "compfeat.inference.predictor.VideoPredictor"
 DEEPEST = 200  # characters of the place of a value in a recipe
 
-# Hydra calls whatever a recipe names: only these are let through. A part of one's own is added here.
+# Hydra calls whatever a recipe names: only these are let through. A custom module is added here.
 PARTS = {
     PREDICTOR,
     "compfeat.inference.support.SupportBank",

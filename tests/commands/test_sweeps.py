@@ -25,7 +25,7 @@ TINY = [
     "trainer.accelerator=cpu",
     "callbacks.progress=null",
 ]
-DETECTOR = " ".join(["recipe=detector", *TINY, "trainer.max_epochs=1", "callbacks.overlays=null"])
+DETECTOR = " ".join(["recipe=demo_detector", *TINY, "trainer.max_epochs=1", "callbacks.overlays=null"])
 
 
 @pytest.fixture(scope="module")
