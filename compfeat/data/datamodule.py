@@ -1,4 +1,4 @@
-"""The loaders of a run: clips to train on, whole videos to validate on and to predict."""
+"""The loaders of a run: clips to train on, whole videos to validate on."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -305,9 +305,6 @@ class VISDataModule(pl.LightningDataModule):
         _require_shares(len(videos), ranks, "validation videos")
         # Each video once: not padded to equal shares, which would count a video twice.
         return DataLoader(Subset(videos, range(rank, len(videos), ranks)), batch_size=None)
-
-    def predict_dataloader(self) -> DataLoader[VideoItem]:
-        return self.val_dataloader()
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

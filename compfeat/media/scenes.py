@@ -5,11 +5,10 @@ from collections import deque
 import cv2
 import numpy as np
 
-from compfeat.quantities import Share
-
 SAMPLE = (160, 90)  # width and height at which frames are compared
 BINS = 8  # of each colour
 RECENT = 10  # differences that say how much moves in a scene
+CUT = 0.15  # difference from which frames that follow a quiet scene begin another one
 LAYOUT = (16, 9)  # width and height of the grey picture that says where it is light and dark
 SAME_LAYOUT = 0.7  # correlation of two layouts from which on they are of one scene
 
@@ -18,18 +17,14 @@ class SceneCuts:
     """Finds hard cuts, frame by frame: a frame has other colours than the one before, and in other places.
 
     Colours are compared by their histograms, which hardly change when something moves. A difference is the share of the
-    pixels that other colours have taken; it must exceed ``threshold`` by twice what was usual lately, since a shaking
+    pixels that other colours have taken; it must exceed ``CUT`` by twice what was usual lately, since a shaking
     camera changes colours in every frame. What changes colours alone is no cut, but a flash, a fade or a blurred frame:
     there light and dark stay where they are. Of the eleven cuts between twelve clips of real footage, six frames a
     second, it finds ten, and none elsewhere; of the 132 between 133 drawn videos of ``shapes_hard``, most frames of
     which are degraded, 114, and none elsewhere.
-
-    Args:
-        threshold: difference in [0, 1] from which frames that follow a quiet scene begin another one.
     """
 
-    def __init__(self, threshold: Share = 0.15) -> None:
-        self.threshold = threshold
+    def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
@@ -50,7 +45,7 @@ class SceneCuts:
         usual = float(np.mean(self._usual)) if self._usual else 0.0
         lengths = float(np.linalg.norm(last[1]) * np.linalg.norm(layout))
         same = float(last[1] @ layout) > SAME_LAYOUT * lengths  # frames of one grey have no layout
-        if difference > self.threshold + 2 * usual and not same:
+        if difference > CUT + 2 * usual and not same:
             self._usual.clear()
             return True
         self._usual.append(difference)

@@ -27,10 +27,6 @@ class Segmentations(Sequence[RLE | None]):
     def __getitem__(self, frame):
         return self._index.segmentation(self._segments[frame], *self._size)
 
-    def seen(self) -> np.ndarray:
-        """In which frames the object is seen: bool, one a frame."""
-        return self._index.segment_kinds[self._segments.start : self._segments.stop] != NOTHING
-
 
 @dataclass(frozen=True)
 class Track:

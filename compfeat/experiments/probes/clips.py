@@ -18,6 +18,7 @@ from compfeat.models.detector import CompFeat, Frames, support_maps
 from compfeat.structures import RLE, Clip, ClipBatch
 
 SUPPORT_FRAMES = 4  # of held-out clips, as in inference
+AT_ONCE = 8  # held-out clips
 JITTER = 0.05  # of the sides of a true box, so that boxes are as loose as those of a detector
 
 
@@ -60,7 +61,7 @@ def training_batches(data: VISDataModule, steps: int, batch_size: int, seed: int
         yield ClipBatch.collate([clips[(1000 * seed + epoch, index)] for epoch, index in drawn])
 
 
-def held_out_clips(data: VISDataModule, videos: int, degraded: bool, batch_size: int = 8) -> list[HeldOut]:
+def held_out_clips(data: VISDataModule, videos: int, degraded: bool) -> list[HeldOut]:
     """Two clips of each of the first validation videos, in batches; without support frames among the current ones.
 
     Args:
@@ -94,7 +95,7 @@ def held_out_clips(data: VISDataModule, videos: int, degraded: bool, batch_size:
                 for f in support
             ]
             drawn.append((clip, sum(not hidden[f] for f in support), torch.tensor(boxes).view(SUPPORT_FRAMES, -1, 4)))
-    groups = [drawn[i : i + batch_size] for i in range(0, len(drawn), batch_size)]
+    groups = [drawn[i : i + AT_ONCE] for i in range(0, len(drawn), AT_ONCE)]
     return [
         HeldOut(ClipBatch.collate([c for c, _, _ in g]), torch.tensor([n for _, n, _ in g]), [b for _, _, b in g])
         for g in groups
