@@ -1,10 +1,11 @@
-"""Files that are there whole or not at all."""
+"""Files and folders that are there whole or not at all."""
 
 import json
-import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 
@@ -12,16 +13,34 @@ from typing import Any
 def written_whole(path: str | Path) -> Iterator[Path]:
     """A file beside ``path`` to write into, which takes its place once all is written; its folder is made if need be.
 
-    Where writing fails nothing is left, and an older file stays.
+    Where writing fails nothing is left, and an older file stays. Several processes, on whatever machines, may write the
+    same file at once.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}-{os.getpid()}")
+    partial = path.with_name(f".{path.name}-{token_hex(8)}")
     try:
         yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_whole(path: Path) -> Iterator[Path]:
+    """A folder beside ``path`` to write into, which gets its name once all is written; its parent is made if need be.
+
+    Where writing fails nothing is left.
+
+    Raises:
+        OSError: there is something by that name already, other than an empty folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as temporary:
+        folder = Path(temporary) / path.name
+        folder.mkdir()
+        yield folder
+        folder.rename(path)
 
 
 def write_json(path: str | Path, content: Any, indent: int | None = None) -> None:

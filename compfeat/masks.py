@@ -1,4 +1,4 @@
-"""Run-length encoded masks: to pixels, at the size they are needed in, and from those inside a box."""
+"""Run-length encoded masks: to pixels, at the size they are needed in, from those inside a box, and in json."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -66,6 +66,16 @@ def encode_inside(pixels: np.ndarray, corner: tuple[int, int], size: tuple[int, 
     if lengths[-1] == 0:  # the last run is one of ones
         lengths = lengths[:-1]
     return rle.frPyObjects({"size": list(size), "counts": lengths.tolist()}, height, width)
+
+
+def json_rle(mask: RLE) -> dict[str, Any]:
+    """A mask as it stands in a json: with plain numbers, and ``counts`` as text."""
+    return {"size": list(map(int, mask["size"])), "counts": mask["counts"].decode("ascii")}
+
+
+def rle_of_json(segmentation: Mapping[str, Any]) -> RLE:
+    """The mask that ``json_rle`` was made of; what others wrote goes through ``whole_rle``."""
+    return {"size": segmentation["size"], "counts": segmentation["counts"].encode("ascii")}
 
 
 def whole_rle(segmentation: Mapping[str, Any], height: int, width: int) -> RLE:

@@ -12,6 +12,7 @@ from compfeat.benchmarks.synthetic import Scale, outlines, run_lengths
 from compfeat.benchmarks.ytvis_reference import reference_metrics
 from compfeat.evaluation.tube_ap import METRICS, TubeEvaluation
 from compfeat.machine import peak_memory_gib
+from compfeat.masks import json_rle
 from compfeat.progress import tracked
 from compfeat.quantities import Count
 
@@ -107,6 +108,5 @@ def _true_and_found(rng: np.random.Generator, scale: Scale) -> tuple[list[dict],
         centre = outline.mean(0)
         true.append({"size": size, "counts": run_lengths(outline, scale).tolist()})
         counts = run_lengths(centre + growth * (outline - centre), scale).tolist()
-        encoded = rle.frPyObjects({"size": size, "counts": counts}, *size)
-        found.append({"size": size, "counts": encoded["counts"].decode("ascii")})
+        found.append(json_rle(rle.frPyObjects({"size": size, "counts": counts}, *size)))
     return true, found

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from compfeat.files import folder_written_whole
 from compfeat.progress import tracked
 from compfeat.quantities import Count, Side
 
@@ -40,12 +40,9 @@ def synthesise(scale: Scale, cache: Path) -> Path:
     root = cache / ("data-" + "-".join(map(str, (FORMAT_VERSION, *asdict(scale).values()))))
     if root.exists():
         return root
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix=f".{root.name}-") as temporary:
-        folder = Path(temporary) / root.name
+    with folder_written_whole(root) as folder:
         videos = _write_frames(scale, folder)
         _write_annotations(scale, folder, videos)
-        folder.rename(root)
     return root
 
 

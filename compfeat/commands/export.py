@@ -1,8 +1,5 @@
 """Hands over a trained network."""
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +7,7 @@ from typing import Protocol
 from compfeat.commands.console import console
 from compfeat.experiments.card import about_program, model_card
 from compfeat.experiments.runs import MeasuredRun
+from compfeat.files import folder_written_whole
 from compfeat.inference.checkpoint import read_checkpoint, write_folder
 from compfeat.inference.frame_program import FrameProgram, save_program
 from compfeat.inference.predictor import rebuild
@@ -43,7 +41,7 @@ def export(cfg: ExportConfig) -> None:
     predictor = rebuild(cfg.ckpt)  # what cannot be loaded is not handed over
     run = MeasuredRun.read(Path(cfg.ckpt).resolve().parent.parent)
     name = output.resolve().name
-    with _whole(output) as folder:
+    with folder_written_whole(output) as folder:
         write_folder(folder, recipe, weights)
         program = None
         if cfg.exported is not None:
@@ -67,14 +65,3 @@ def _require_onnx(exported: tuple[int, int] | None) -> None:
         raise ValueError("onnx=true: a program is of frames of one size, add exported=[WIDTH,HEIGHT]")
     if missing := [package for package in ONNX_PACKAGES if find_spec(package) is None]:
         raise ValueError(f"onnx=true needs {', '.join(missing)}: pip install -e '.[onnx]'")
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which gets its name once all is written."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        written = Path(temporary) / folder.name
-        written.mkdir()
-        yield written
-        written.rename(folder)

@@ -13,20 +13,23 @@ import colorsys
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from pycocotools import mask as mask_api
+from pycocotools import mask as rle
 
+from compfeat.data.annotations.measures import measured_track
+from compfeat.files import folder_written_whole
+from compfeat.masks import json_rle
 from compfeat.progress import tracked
 from compfeat.quantities import Count, Natural, Positive, Seed, Share, Side
+from compfeat.structures import RLE
 
 OUTLINES = ("disc", "square", "triangle", "star")
 MARKINGS = ("striped", "checked")
@@ -125,20 +128,16 @@ class ShapesGenerator:
                 raise ValueError(f"shapes: there is no split {split!r}, but {', '.join((*SPLITS, STILLS))}")
             if (path / split).exists():
                 continue
-            path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path, prefix=f".{split}-") as temporary:
-                folder = Path(temporary) / split
-                (replace(self, length=1) if split == STILLS else self)._write_split(folder, split)
-                try:
-                    folder.rename(path / split)
-                except OSError:  # a folder that is not empty stands there: another process was faster, with the same
-                    if not (path / split).exists():
-                        raise
+            try:
+                with folder_written_whole(path / split) as folder:
+                    (replace(self, length=1) if split == STILLS else self)._write_split(folder, split)
+            except OSError:
+                if not (path / split).exists():  # else another process was faster, with the same
+                    raise
         return path
 
     def _write_split(self, folder: Path, split: str) -> None:
         count = self.stills if split == STILLS else getattr(self, f"{split}_videos")
-        folder.mkdir()
         workers = min(count, os.cpu_count() or 1)
         context = get_context("spawn")  # a fork of a process that has used OpenCV's threads can hang in OpenCV
         with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
@@ -185,28 +184,21 @@ class ShapesGenerator:
                 image = image + camera.normal(0, 2, image.shape)
             pixels = image.clip(0, 255).astype(np.uint8)[..., ::-1]  # OpenCV writes BGR
             cv2.imwrite(str(images / name), pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-            tubes.append([annotate(mask) for mask in masks])
-            shown.append([annotate(mask)[0] for mask in visible])
+            tubes.append([encoded(mask) for mask in masks])
+            shown.append([encoded(mask) for mask in visible])
 
         video_id, size = index + 1, {"width": self.width, "height": self.height, "length": self.length}
         video = {"id": video_id, **size, "file_names": names, "degraded": degraded.tolist()}
         annotations = []
         for actor, tube, shown_tube in zip(cast, zip(*tubes, strict=True), zip(*shown, strict=True), strict=True):
-            segmentations, boxes, areas = zip(*tube, strict=True)
-            if any(areas):
-                annotations.append(
-                    {
-                        "video_id": video_id,
-                        "category_id": actor.category,
-                        "iscrowd": 0,
-                        **size,
-                        "segmentations": segmentations,
-                        "bboxes": boxes,
-                        "areas": areas,
-                    }
-                    | ({"shown_segmentations": shown_tube} if self.fringed else {})
-                    | ({"hinted_category_id": actor.hinted_category} if self.colour_hint != 0.5 else {})
-                )
+            if any(tube):
+                entry: dict[str, Any] = {"video_id": video_id, "category_id": actor.category, "iscrowd": 0} | size
+                entry |= measured_track(tube)
+                if self.fringed:
+                    entry["shown_segmentations"] = [mask and json_rle(mask) for mask in shown_tube]
+                if self.colour_hint != 0.5:
+                    entry["hinted_category_id"] = actor.hinted_category
+                annotations.append(entry)
         return video, annotations
 
     def _cast(self, rng: np.random.Generator, scene: int) -> list["Actor"]:
@@ -223,9 +215,8 @@ class ShapesGenerator:
                 marking = hinted_marking(hue) ^ int(rng.random() >= self.colour_hint)
             look = (float(hue), rng.uniform(0.65, 0.95), rng.uniform(0.8, 1.0))
             actor = Actor(outline, marking, look, rng.uniform(*DIAMETER), rng.uniform(0, np.pi))
-            fringed = self.fringed > 0 and bool(
-                rng.random() < self.fringed
-            )  # films of settings without stay as they are
+            # drawn only where there may be one, so that films of settings without stay as they are
+            fringed = self.fringed > 0 and bool(rng.random() < self.fringed)
             cast.append(actor._replace(fringed=fringed))
         if alike:
             first = cast[0]
@@ -435,10 +426,6 @@ def degrade(image: np.ndarray, rng: np.random.Generator, wavelength: float, unit
     return mean + rng.uniform(0.5, 0.75) * (image - mean) + rng.normal(0, rng.uniform(5, 9), image.shape)
 
 
-def annotate(mask: np.ndarray) -> tuple[dict | None, list[float] | None, int | None]:
-    """RLE, ``[x, y, width, height]`` and area of a mask; None for each when too little is visible."""
-    if mask.sum() < MIN_VISIBLE_AREA:
-        return None, None, None
-    rle = mask_api.encode(np.asfortranarray(mask))
-    segmentation = {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
-    return segmentation, mask_api.toBbox(rle).tolist(), int(mask_api.area(rle))
+def encoded(mask: np.ndarray) -> RLE | None:
+    """RLE of a mask ``[H, W] uint8``; None when too little is visible."""
+    return rle.encode(np.asfortranarray(mask)) if mask.sum() >= MIN_VISIBLE_AREA else None

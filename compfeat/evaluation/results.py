@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from compfeat.masks import json_rle
 from compfeat.structures import Tube
 
 ENTRIES = 10  # of a video
@@ -78,7 +79,7 @@ def _entry(video_id: int, category_id: int, score: float, segmentations: list[di
 def _segmentations(tube: Tube, length: int) -> list[dict | None]:
     segmentations: list[dict | None] = [None] * length
     for frame, mask in zip(tube.frames, tube.masks, strict=True):
-        segmentations[frame] = {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")}
+        segmentations[frame] = json_rle(mask)
     return segmentations
 
 

@@ -1,1 +1,1 @@
-"""What is kept of runs, what compares them and says what a network has learned: tables, reports, probes, oracle, card."""
+"""Runs: what is kept of them, how they compare, what is handed over; probes and an oracle, for before there are any."""

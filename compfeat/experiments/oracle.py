@@ -14,6 +14,7 @@ import torch
 from compfeat.data.clips.sampler import uniform_frames
 from compfeat.evaluation.results import to_results
 from compfeat.inference.tracker import Cues, OnlineTracker
+from compfeat.masks import rle_of_json
 from compfeat.structures import Detections, Tube
 
 Hidden = Literal["classes", "masks", "identities"]
@@ -89,7 +90,7 @@ class Oracle:
                 seen = rng.multinomial(1, guess) if self.letter else guess * (1 + 1e-6 * rng.random(len(guess)))
             tube.frames.append(frame)
             tube.boxes.append((box[0], box[1], box[0] + box[2], box[1] + box[3]))
-            tube.masks.append({"size": masks[frame]["size"], "counts": masks[frame]["counts"].encode()})
+            tube.masks.append(rle_of_json(masks[frame]))
             tube.classes.append(seen.tolist())
         return tube
 

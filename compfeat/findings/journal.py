@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from compfeat.masks import json_rle, rle_of_json
 from compfeat.structures import ClassTally, Tube
 
 LEAST = 0.0005  # probability of a class that is written down
@@ -45,12 +46,11 @@ class Journal:
 
     def _described(self, tube: Tube) -> dict[str, Any]:
         named = zip(self._class_names, tube.classes[0], strict=True)
-        mask = tube.masks[0]
         return {
             "identity": tube.track_id,
             "classes": {name: round(probability, DIGITS) for name, probability in named if probability >= LEAST},
             "box": [round(side, BOX_DIGITS) for side in tube.boxes[0]],
-            "mask": {"size": list(mask["size"]), "counts": mask["counts"].decode("ascii")},
+            "mask": json_rle(tube.masks[0]),
         }
 
 
@@ -129,6 +129,5 @@ class Findings:
         classes = [0.0] * len(self._labels)
         for name, probability in entry["classes"].items():
             classes[self._labels[name] - 1] = probability
-        mask = {"size": entry["mask"]["size"], "counts": entry["mask"]["counts"].encode("ascii")}
         x1, y1, x2, y2 = entry["box"]
-        return Tube(entry["identity"], [frame], [(x1, y1, x2, y2)], [mask], [classes])
+        return Tube(entry["identity"], [frame], [(x1, y1, x2, y2)], [rle_of_json(entry["mask"])], [classes])

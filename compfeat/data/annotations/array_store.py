@@ -1,13 +1,13 @@
 """Named arrays in one file, read by memory map: processes share its pages, and only what is touched is loaded."""
 
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy
+
+from compfeat.files import written_whole
 
 
 class DamagedStore(ValueError):
@@ -16,15 +16,8 @@ class DamagedStore(ValueError):
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes an uncompressed ``.npz``, whole or not at all, also when several processes write the same one at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with written_whole(path) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 def read_arrays(path: Path, verify: bool = True) -> dict[str, np.ndarray]:

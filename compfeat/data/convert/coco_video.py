@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from pycocotools import mask as rle
 
+from compfeat.data.annotations.measures import measured
 from compfeat.data.annotations.reader import Video
-from compfeat.data.convert.layout_writer import measured
 from compfeat.data.errors import AnnotationError
 from compfeat.masks import whole_rle
 from compfeat.structures import RLE, Category

@@ -3,16 +3,15 @@
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from pycocotools import mask as rle
-
+from compfeat.data.annotations.measures import measured_track
 from compfeat.data.convert.labelled import LabelledObject, LabelledVideo
-from compfeat.structures import RLE, Category
+from compfeat.files import folder_written_whole
+from compfeat.structures import Category
 
 
 def write_split(videos: Sequence[LabelledVideo], categories: Sequence[Category], output: Path, split: str) -> None:
@@ -27,30 +26,18 @@ def write_split(videos: Sequence[LabelledVideo], categories: Sequence[Category],
         OSError: a frame cannot be read, or the output not be written.
     """
     refuse_to_overwrite(output / split)
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output, prefix=f".{split}-") as temporary:
-        folder = Path(temporary) / split
+    with folder_written_whole(output / split) as folder:
         for name, source in (frame for video in videos for frame in video.frames.items()):
             target = folder / "JPEGImages" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             _link_or_copy(source.resolve(), target)  # a link to a symbolic link would be one too, and might dangle
         (folder / "instances.json").write_text(json.dumps(_content(videos, categories)))
-        folder.rename(output / split)
 
 
 def refuse_to_overwrite(path: Path) -> None:
     """FileExistsError where there is something already."""
     if path.exists():
         raise FileExistsError(f"{path} is there already: remove it, or give another output")
-
-
-def measured(mask: RLE) -> dict[str, Any]:
-    """A mask as it stands in a json, with its box [x, y, width, height] and area in pixels."""
-    return {
-        "segmentation": {"size": list(map(int, mask["size"])), "counts": mask["counts"].decode("ascii")},
-        "bbox": rle.toBbox(mask).tolist(),
-        "area": int(rle.area(mask)),
-    }
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
@@ -86,11 +73,8 @@ def _of_classes(objects: Iterable[LabelledObject], categories: Sequence[Category
 
 
 def _annotation(video: int, thing: LabelledObject, length: int) -> dict[str, Any]:
-    frames = {frame: measured(mask) for frame, mask in thing.masks.items()}
-    lists = {"segmentations": "segmentation", "bboxes": "bbox", "areas": "area"}
-    return {"video_id": video, "category_id": thing.category, "iscrowd": int(thing.crowd)} | {
-        plural: [frames[i][key] if i in frames else None for i in range(length)] for plural, key in lists.items()
-    }
+    entry = {"video_id": video, "category_id": thing.category, "iscrowd": int(thing.crowd)}
+    return entry | measured_track([thing.masks.get(frame) for frame in range(length)])
 
 
 def _numbers(identities: Sequence[int | str | None]) -> list[int]:
