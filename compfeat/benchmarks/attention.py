@@ -1,6 +1,5 @@
 """Memory of temporal attention: linear in the support positions, because the similarities are never held whole."""
 
-import resource
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -9,7 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from compfeat.benchmarks import report
+from compfeat.benchmarks.figures import report
+from compfeat.machine import peak_memory_gib
 from compfeat.models.attention import SupportMemory, TemporalAttention
 from compfeat.progress import tracked
 from compfeat.quantities import Channels, Count, Side
@@ -47,9 +47,9 @@ def peak_memory(channels: int, height: int, width: int, frames: int, dense: bool
         if dense:
             attend = lambda x, memory: dense_attention(module, x, memory)  # noqa: E731
         attend(x[..., :2, :2], SupportMemory(memory.key[:, :8], memory.value[:, :8]))  # what libraries take once
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_memory_gib(x.device)
         attend(x, memory)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
+    return 2**10 * (peak_memory_gib(x.device) - before)
 
 
 def dense_attention(module: TemporalAttention, x: Tensor, memory: SupportMemory) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.ops import masks_to_boxes
 
-from compfeat.benchmarks import report
+from compfeat.benchmarks.figures import report
 from compfeat.benchmarks.synthetic import SPLIT, Scale, synthesise
 from compfeat.data.annotations.reader import VISAnnotations
 from compfeat.data.clips.sampler import ClipSampler

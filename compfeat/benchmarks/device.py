@@ -15,7 +15,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from compfeat.benchmarks import report
+from compfeat.benchmarks.figures import report
 from compfeat.benchmarks.inference import moving_noise, sure_predictor
 from compfeat.benchmarks.training import losses_of, noise
 from compfeat.inference.predictor import VideoPredictor

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from pycocotools import mask as rle
 
-from compfeat.benchmarks import report
+from compfeat.benchmarks.figures import report
 from compfeat.benchmarks.paired import compare
 from compfeat.benchmarks.synthetic import Scale, outlines, run_lengths
 from compfeat.benchmarks.ytvis_reference import reference_metrics

@@ -10,7 +10,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from compfeat.benchmarks import report
+from compfeat.benchmarks.figures import report
 from compfeat.benchmarks.synthetic import SPLIT, Scale, synthesise
 from compfeat.benchmarks.training import TrainingConfig, losses_of, stepper
 from compfeat.data.clips.sampler import ClipSampler

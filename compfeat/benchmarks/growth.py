@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from compfeat.benchmarks import report
+from compfeat.benchmarks.figures import report
 from compfeat.benchmarks.inference import moving_noise, sure_predictor
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.inference.support import SupportBank

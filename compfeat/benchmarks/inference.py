@@ -10,7 +10,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from compfeat.benchmarks import report
+from compfeat.benchmarks.figures import report
 from compfeat.benchmarks.paired import compare
 from compfeat.benchmarks.trace import write_trace
 from compfeat.benchmarks.twin import torchvision_twin

@@ -10,7 +10,7 @@ from pycocotools import mask as rle
 from torch import Tensor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from compfeat.benchmarks import report
+from compfeat.benchmarks.figures import report
 from compfeat.benchmarks.paired import compare
 from compfeat.inference.paste import THRESHOLD, paste
 from compfeat.quantities import Count, Side

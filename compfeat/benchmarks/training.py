@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 
-from compfeat.benchmarks import report
+from compfeat.benchmarks.figures import report
 from compfeat.benchmarks.paired import compare
 from compfeat.benchmarks.trace import write_trace
 from compfeat.benchmarks.twin import torchvision_twin

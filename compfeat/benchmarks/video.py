@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, Protocol
 
-from compfeat.benchmarks import report
+from compfeat.benchmarks.figures import report
 from compfeat.benchmarks.inference import moving_noise, sure_predictor
 from compfeat.evaluation.results import to_results
 from compfeat.files import write_json

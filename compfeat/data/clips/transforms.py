@@ -1,8 +1,8 @@
 """From decoded frames and masks to what the network sees; albumentations lives here only."""
 
+import os
 from collections.abc import Sequence
 
-import albumentations as A
 import cv2
 import numpy as np
 import torch
@@ -11,6 +11,10 @@ from torch import Tensor
 from compfeat.data.clips.frames import resize
 from compfeat.quantities import Share, Slant, Turn
 from compfeat.structures import FrameTarget
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks the network for a newer version
+
+import albumentations as A  # noqa: E402
 
 
 def fit(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
