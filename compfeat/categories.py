@@ -6,7 +6,8 @@ from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
 from compfeat.structures import Category
 
-COCO_CLASSES = MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]  # by category id, as in COCO's json
+_BY_ID = MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]  # those that COCO gave up are "N/A"
+COCO_CATEGORIES = [Category(i, name) for i, name in enumerate(_BY_ID) if name not in ("__background__", "N/A")]
 
 # Classes that COCO knows by another name, as YouTube-VIS 2019, 2021 and OVIS call them; the closest first, for its
 # weights are the ones taken. All other classes go by their own name.
@@ -27,7 +28,7 @@ def coco_ids(name: str, strict: bool = False) -> list[int]:
     Case, spaces and hyphens in names do not count. ``strict`` leaves out the loose pairs: bicycle for motorbike, skis
     for snowboard.
     """
-    known = {_normalise(c): i for i, c in enumerate(COCO_CLASSES) if c not in ("__background__", "N/A")}
+    known = {_normalise(category.name): category.id for category in COCO_CATEGORIES}
     name = _normalise(name)
     aliases = [_normalise(alias) for alias in COCO_NAMES.get(name, (name,)) if not strict or (name, alias) not in LOOSE]
     return [known[alias] for alias in aliases if alias in known]

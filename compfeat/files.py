@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all."""
+"""Files and folders that are there whole or not at all, and which files are frames."""
 
 import json
 import tempfile
@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")  # of frames, in lower case
 
 
 @contextmanager

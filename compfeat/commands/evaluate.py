@@ -17,7 +17,7 @@ from compfeat.evaluation.breakdown import KINDS
 from compfeat.evaluation.tube_ap import METRICS, Results, Truth
 from compfeat.experiments.dashboard import Dashboard
 from compfeat.experiments.measurement import Measurement, Predict, measure, score
-from compfeat.experiments.record import Run
+from compfeat.experiments.record import Run, run_folder
 from compfeat.inference.shares import predict_in_shares
 from compfeat.quantities import Count, Seed
 
@@ -118,7 +118,7 @@ def _tell_tracking(metrics: Mapping[str, float], output: Path) -> None:
 
 def _tell_dashboard(cfg: EvaluateConfig, data: VISDataModule, measured: Measurement) -> None:
     """Adds what was measured to the page of the run that the checkpoint is of, where it has one."""
-    folder = Path(str(cfg.ckpt)).resolve().parent.parent
+    folder = run_folder(Path(str(cfg.ckpt)).resolve())
     run = Run.read(folder)
     dashboard = run and Dashboard.of(run, folder)
     if dashboard:

@@ -6,11 +6,11 @@ from typing import Protocol
 
 from compfeat.commands.console import console
 from compfeat.experiments.card import about_program, model_card
+from compfeat.experiments.record import run_folder
 from compfeat.experiments.runs import MeasuredRun
 from compfeat.files import folder_written_whole
-from compfeat.inference.checkpoint import read_checkpoint, write_folder
-from compfeat.inference.frame_program import FrameProgram, save_program
-from compfeat.inference.predictor import rebuild
+from compfeat.inference.checkpoint import read_checkpoint, rebuild, write_folder
+from compfeat.models.frame_program import FrameProgram, save_program
 from compfeat.quantities import Side
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -39,7 +39,7 @@ def export(cfg: ExportConfig) -> None:
         _require_onnx(cfg.exported)
     recipe, weights = read_checkpoint(cfg.ckpt)
     predictor = rebuild(cfg.ckpt)  # what cannot be loaded is not handed over
-    run = MeasuredRun.read(Path(cfg.ckpt).resolve().parent.parent)
+    run = MeasuredRun.read(run_folder(Path(cfg.ckpt).resolve()))
     name = output.resolve().name
     with folder_written_whole(output) as folder:
         write_folder(folder, recipe, weights)

@@ -20,13 +20,13 @@ from compfeat.findings.overlays import draw_tubes
 from compfeat.findings.page import write_page
 from compfeat.findings.table import write_table
 from compfeat.inference.predictor import VideoPredictor
-from compfeat.inference.read_ahead import read_ahead
 from compfeat.media.recording import recorded
 from compfeat.media.scenes import SceneCuts
 from compfeat.media.sinks import write_video
 from compfeat.media.sources import FrameSource, open_frames
 from compfeat.progress import progress
 from compfeat.quantities import Count, Positive, Seconds, Share
+from compfeat.read_ahead import read_ahead
 from compfeat.structures import Tube
 
 Output = Literal["tracks", "overlay", "page", "results", "masks", "coco_video"]

@@ -25,6 +25,7 @@ from compfeat.experiments.probes.looks import pictures
 from compfeat.experiments.probes.masks import MaskProbe
 from compfeat.experiments.probes.matching import MapProbe, MatchingProbe
 from compfeat.experiments.probes.side_by_side import Measured, Probe, Variant, train_side_by_side
+from compfeat.experiments.record import run_folder
 from compfeat.experiments.spread import gain, spread
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.models.detector import CompFeat
@@ -133,7 +134,7 @@ def _prepared(data: Any) -> VISDataModule:
 
 def _names(paths: Sequence[str]) -> Sequence[str]:
     """The folders of the runs, which say row and seed, where that tells them from each other."""
-    runs = [Path(path).resolve().parent.parent.name for path in paths]
+    runs = [run_folder(Path(path).resolve()).name for path in paths]
     return runs if len(set(runs)) == len(runs) else paths
 
 

@@ -4,6 +4,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,11 +22,11 @@ from compfeat.data.datamodule import VISDataModule
 from compfeat.data.holdout import write_ids
 from compfeat.experiments.dashboard import Dashboard, told
 from compfeat.experiments.measurement import measure
-from compfeat.experiments.record import Run, RunRecorder, alone_in, commit_of
+from compfeat.experiments.record import Run, RunRecorder, alone_in, commit_of, run_folder
 from compfeat.inference.checkpoint import read_run_state
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.machine import rank
-from compfeat.models.weights import load_pretrained, require_weights
+from compfeat.models.weights import load_pretrained, of_coco, require_weights
 from compfeat.quantities import Seed
 from compfeat.structures import Category
 
@@ -88,7 +89,7 @@ def _make_weights(cfg: TrainConfig) -> None:
     """Trains what the network starts from where it is not there, in a process of its own."""
     if cfg.weights_from is None or cfg.weights is None:
         return
-    folder = Path(cfg.weights).parent.parent
+    folder = run_folder(Path(cfg.weights))
     made = Run.read(folder)
     if Path(cfg.weights).exists() and (made is None or made.status == "finished"):
         return
@@ -100,9 +101,8 @@ def _make_weights(cfg: TrainConfig) -> None:
 
 def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> float | None:
     pl.seed_everything(cfg.seed, workers=True)
-    weights = cfg.weights and cfg.weights.removeprefix("coco:")
-    if weights is not None:
-        require_weights(weights)
+    if cfg.weights is not None:
+        require_weights(cfg.weights)
     last = folder / "checkpoints" / "last.ckpt"
     resume = cfg.resume
     if run.steps and last.is_file():
@@ -125,9 +125,9 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
 
     recipe = recipe_for(cfg.model, data.categories)
     predictor = instantiate(recipe, _convert_="all")
-    if weights is not None:
-        class_map = coco_class_map(data.categories) if str(cfg.weights).split(":")[0] == "coco" else None
-        console.print(str(load_pretrained(predictor.detector, weights, class_map)), soft_wrap=True)
+    if cfg.weights is not None:
+        class_map = coco_class_map(data.categories) if of_coco(cfg.weights) else None
+        console.print(str(load_pretrained(predictor.detector, cfg.weights, class_map)), soft_wrap=True)
     if not predictor.detector.uses_support:
         data.sampler.support_frames = 0  # not decoded in vain
 
@@ -173,7 +173,7 @@ def _evaluate(
 def recipe_for(model: Any, categories: Sequence[Category]) -> dict[str, Any]:
     """The config of a model completed by the classes of the data: what ``hydra.utils.instantiate`` builds it from."""
     recipe: Any = OmegaConf.to_container(model, resolve=True)
-    recipe["categories"] = [{"id": c.id, "name": c.name} for c in categories]
+    recipe["categories"] = [asdict(category) for category in categories]
     recipe["detector"]["num_classes"] = len(categories)
     return recipe
 

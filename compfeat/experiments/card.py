@@ -9,6 +9,7 @@ from compfeat.experiments.report import words
 from compfeat.experiments.report.contents import described
 from compfeat.experiments.report.markdown import as_table
 from compfeat.experiments.runs import MeasuredRun
+from compfeat.models.weights import of_coco
 
 LAST = "last.ckpt"  # the checkpoint that train.py measures
 SETTINGS = {
@@ -225,4 +226,4 @@ def _start(weights: str | None) -> str:
     """What a training began with, without the folders of whoever's machine it was."""
     if weights is None:
         return "random weights"
-    return "COCO" if weights.split(":")[0] == "coco" else "/".join(Path(weights).parts[-3:])
+    return "COCO" if of_coco(weights) else "/".join(Path(weights).parts[-3:])

@@ -138,6 +138,11 @@ class Run:
             raise OtherRun(f"{folder} holds another run: {told}{more}. Move it away, or train with rerun=true")
 
 
+def run_folder(checkpoint: Path) -> Path:
+    """The folder of the run that a checkpoint is of: Lightning writes FOLDER/checkpoints/NAME.ckpt."""
+    return checkpoint.parent.parent
+
+
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Holds the folder of a run while it is trained; waits for another run that does. Of the processes of one run the

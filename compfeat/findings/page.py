@@ -11,11 +11,11 @@ from statistics import fmean
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from pycocotools import mask as rle
 
 from compfeat.files import written_whole
 from compfeat.findings.overlays import OPACITY, colour
+from compfeat.html import rendered
 from compfeat.structures import Tube
 
 
@@ -67,14 +67,9 @@ def write_page(
     tracks = [_track(tube, class_names) for tube in tubes]
     times = [time - times[0] for time in times]
     end = times[-1] + (times[-1] - times[-2] if len(times) > 1 else 1)  # the last is shown as long as the one before
-    environment = Environment(
-        loader=PackageLoader("compfeat.findings"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("page.html").render(
+    page = rendered(
+        "compfeat.findings",
+        "page.html",
         name=name,
         source=quote(Path(os.path.relpath(video, path.parent)).as_posix()),
         tracks=tracks,

@@ -3,13 +3,19 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import hydra
 import torch
+from hydra.errors import InstantiationException
 from safetensors.torch import save
 from torch import Tensor
 
-from compfeat.models.weights import SAFETENSORS, WeightsError, read_safetensors
+from compfeat.inference.pretrained import coco_recipe
+from compfeat.models.weights import SAFETENSORS, WeightsError, load_pretrained, of_coco, read_safetensors
+
+if TYPE_CHECKING:
+    from compfeat.inference.predictor import VideoPredictor
 
 CONFIG = "config.json"  # of a folder in which a network is handed over
 
@@ -60,6 +66,36 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
     for fault in _strange(recipe):
         raise CheckpointError(f"{path} was not written by {writer}: {fault}; nothing of it was built")
     return recipe, weights
+
+
+def rebuild(path: str | Path, **changes: Any) -> "VideoPredictor":
+    """The predictor of a checkpoint with its weights, as it was trained; see ``VideoPredictor.from_checkpoint``.
+
+    Args:
+        path: as ``read_checkpoint``; or ``"coco"`` and ``"coco:PATH"``, torchvision's Mask R-CNN (``coco_recipe``).
+        changes: other arguments for the constructor of the predictor.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder, or a part of the folder is missing.
+        CheckpointError: it is no checkpoint of this project, would build something that is no part of it, or describes
+            what cannot be built or does not fit its weights.
+        WeightsError: COCO's weights cannot be had.
+    """
+    recipe, weights = (coco_recipe(), {}) if of_coco(path) else read_checkpoint(path)
+    try:
+        predictor: VideoPredictor = hydra.utils.instantiate({**recipe, **changes}, _convert_="all")
+    except InstantiationException as error:
+        raise CheckpointError(f"{path} describes what cannot be built: {' '.join(str(error).split())}") from error
+    if of_coco(path):
+        class_map = {label: category.id for label, category in enumerate(predictor.categories, start=1)}
+        load_pretrained(predictor.detector, path, class_map)
+        return predictor
+    try:
+        predictor.detector.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).split("\n")[1].strip()  # of a line for each tensor
+        raise CheckpointError(f"{path}: its weights do not fit the network it describes: {first}") from error
+    return predictor
 
 
 def write_folder(folder: Path, recipe: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:

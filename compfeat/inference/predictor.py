@@ -7,26 +7,22 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import hydra
 import numpy as np
 import torch
-from hydra.errors import InstantiationException
 from torch import Tensor
 
 from compfeat.data.clips.sampler import uniform_frames
 from compfeat.data.clips.transforms import resize_image
-from compfeat.inference.checkpoint import CheckpointError, read_checkpoint
+from compfeat.inference.checkpoint import rebuild
 from compfeat.inference.paste import paste
-from compfeat.inference.pretrained import coco_recipe
-from compfeat.inference.read_ahead import read_ahead, read_each
 from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
 from compfeat.media.scenes import SceneCuts
 from compfeat.models.detector import CompFeat, Frames, Memory
 from compfeat.models.labels import Labels
 from compfeat.models.speed import speed_up
-from compfeat.models.weights import load_pretrained
 from compfeat.quantities import Count, Side
+from compfeat.read_ahead import read_ahead, read_each
 from compfeat.structures import Category, Detections, Tube, pad_and_stack
 
 
@@ -320,33 +316,6 @@ class VideoPredictor:
         identities = self.tracker.update(detections, scores)
         boxes = detections.boxes.float().cpu() * _scale(resized, original)
         return Sighting(index, original, identities, boxes, detections.masks.float().cpu(), detections.classes.tolist())
-
-
-def rebuild(path: str | Path, **changes: Any) -> VideoPredictor:
-    """The predictor of a checkpoint with its weights, as it was trained; arguments as ``from_checkpoint`` has them.
-
-    Raises:
-        FileNotFoundError: there is no such file or folder, or a part of the folder is missing.
-        CheckpointError: it is no checkpoint of this project, would build something that is no part of it, or describes
-            what cannot be built or does not fit its weights.
-        WeightsError: COCO's weights cannot be had.
-    """
-    kind, _, file = str(path).partition(":")
-    recipe, weights = (coco_recipe(), {}) if kind == "coco" else read_checkpoint(path)
-    try:
-        predictor: VideoPredictor = hydra.utils.instantiate({**recipe, **changes}, _convert_="all")
-    except InstantiationException as error:
-        raise CheckpointError(f"{path} describes what cannot be built: {' '.join(str(error).split())}") from error
-    if kind == "coco":
-        class_map = {label: category.id for label, category in enumerate(predictor.categories, start=1)}
-        load_pretrained(predictor.detector, file or "coco", class_map)
-        return predictor
-    try:
-        predictor.detector.load_state_dict(weights)
-    except RuntimeError as error:
-        first = str(error).split("\n")[1].strip()  # of a line for each tensor
-        raise CheckpointError(f"{path}: its weights do not fit the network it describes: {first}") from error
-    return predictor
 
 
 def _scale(resized: tuple[int, int], original: tuple[int, int]) -> Tensor:

@@ -1,11 +1,9 @@
 """What there is to predict with where nothing was trained: torchvision's Mask R-CNN, which has learned COCO."""
 
+from dataclasses import asdict
 from typing import Any
 
-from compfeat.categories import COCO_CLASSES
-from compfeat.structures import Category
-
-COCO_CATEGORIES = [Category(i, name) for i, name in enumerate(COCO_CLASSES) if name not in ("__background__", "N/A")]
+from compfeat.categories import COCO_CATEGORIES
 
 
 def coco_recipe() -> dict[str, Any]:
@@ -32,7 +30,7 @@ def coco_recipe() -> dict[str, Any]:
             "_target_": "compfeat.inference.tracker.OnlineTracker",
             "cues": {"_target_": "compfeat.inference.tracker.Cues", "iou": 4.0, "label": 2.0, "novelty": 0.5},
         },
-        "categories": [{"id": c.id, "name": c.name} for c in COCO_CATEGORIES],
+        "categories": [asdict(category) for category in COCO_CATEGORIES],
         "support": {"_target_": "compfeat.inference.support.SupportBank"},
         "labels": {"_target_": "compfeat.models.labels.SoftLabels", "score_threshold": 0.5, "detections": 30},
         "size": [960, 540],  # nearer than 640x360 to the 800 pixels of height on which it was trained

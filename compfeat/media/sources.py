@@ -18,10 +18,10 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from compfeat.files import IMAGE_SUFFIXES
 from compfeat.media.seeking import SeekError, Timetable, decode, decode_in_order, video_stream
 from compfeat.media.times import UNKNOWN_FPS, WHOLE, Clock, Part, VideoError
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 FOLDER_FPS = 6.0  # a folder names no rate; YouTube-VIS keeps every fifth frame of 30 a second
 STREAMS = ("rtsp://", "rtsps://", "http://", "https://")
 TIMEOUT = 15.0  # seconds that a stream may keep silent; some cameras take several to answer

@@ -71,8 +71,9 @@ def load_pretrained(model: nn.Module, source: str | Path, class_map: Mapping[int
 
     Args:
         model: its parameters bear torchvision's names; it may have others.
-        source: ``"coco"`` (torchvision's Mask R-CNN, downloaded once; its labels are the COCO category ids), or the
-            path of a state dict, of a checkpoint written by ``train.py`` or of a folder by ``scripts/export.py``.
+        source: ``"coco"``, torchvision's Mask R-CNN, downloaded once, or ``"coco:PATH"``, the same from a file, whose
+            labels are the COCO category ids; or the path of a state dict, of a checkpoint written by ``train.py`` or of
+            a folder by ``scripts/export.py``.
         class_map: model label -> source label.
 
     Raises:
@@ -103,10 +104,16 @@ def load_pretrained(model: nn.Module, source: str | Path, class_map: Mapping[int
     return report
 
 
+def of_coco(source: str | Path) -> bool:
+    """Whether ``source`` of ``load_pretrained`` has the classes of COCO: ``"coco"`` and ``"coco:PATH"``."""
+    return str(source).partition(":")[0] == "coco"
+
+
 def require_weights(source: str | Path) -> None:
     """Raises FileNotFoundError where ``source`` of ``load_pretrained`` is a file that is not there; reads nothing."""
-    if source != "coco" and not _file(Path(source)).is_file():
-        raise FileNotFoundError(f"no weights at {_file(Path(source))}; give weights=coco, coco:PATH or PATH")
+    path = _path(source)
+    if path is not None and not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}; give weights=coco, coco:PATH or PATH")
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -123,7 +130,8 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read(source: str | Path) -> dict[str, Tensor]:
     require_weights(source)
-    state = _download() if source == "coco" else _read_file(Path(source))
+    path = _path(source)
+    state = _download() if path is None else _read_file(path)
     for old, new in RENAMED.items():
         state = {re.sub(old, new, name): value for name, value in state.items()}
     return dict(state)
@@ -137,13 +145,17 @@ def _download() -> Mapping[str, Tensor]:
         raise WeightsError(f"could not download {COCO.url}: {reason}; give its file as coco:PATH") from error
 
 
-def _file(source: Path) -> Path:
-    return source / SAFETENSORS if source.is_dir() else source
+def _path(source: str | Path) -> Path | None:
+    """The file of the weights; None where they are downloaded."""
+    if source == "coco":
+        return None
+    path = Path(str(source).removeprefix("coco:"))
+    return path / SAFETENSORS if path.is_dir() else path
 
 
 def _read_file(path: Path) -> Mapping[str, Tensor]:
-    if path.is_dir():
-        return read_safetensors(_file(path))
+    if path.name == SAFETENSORS:
+        return read_safetensors(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load names many, from zip to pickle

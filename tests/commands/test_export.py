@@ -12,8 +12,9 @@ from shell import command
 from untrained import checkpoint
 
 from compfeat.commands.export import ONNX_PACKAGES
-from compfeat.inference.frame_program import FrameProgram, save_program
-from compfeat.inference.predictor import VideoPredictor, rebuild
+from compfeat.inference.checkpoint import rebuild
+from compfeat.inference.predictor import VideoPredictor
+from compfeat.models.frame_program import FrameProgram, save_program
 
 CONFIG = {
     "data": DATA | {"sampler": {"support_frames": 2}},

@@ -1,7 +1,7 @@
 """Annotations of a split: which videos there are, and which object is where in each of their frames."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -154,8 +154,7 @@ class VISAnnotations(Sequence[Video]):
                 }
                 for track in video.tracks
             ]
-        categories = [{"id": category.id, "name": category.name} for category in self.categories]
-        return {"videos": videos, "annotations": entries, "categories": categories}
+        return {"videos": videos, "annotations": entries, "categories": [asdict(c) for c in self.categories]}
 
     def positions(self, ids: Sequence[int]) -> list[int]:
         """The positions of videos by id, in the order of the file; AnnotationError when one is not there."""

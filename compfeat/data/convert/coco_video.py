@@ -1,6 +1,7 @@
 """The YouTube-VIS layout, or results, as COCO json over the frames of videos, as COCO-VID tools read it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from pycocotools import mask as rle
@@ -35,7 +36,7 @@ def to_coco_video(
         "videos": [],
         "images": [],
         "annotations": [],
-        "categories": [{"id": category.id, "name": category.name} for category in categories],
+        "categories": [asdict(category) for category in categories],
     }
     for video in videos:
         size = {"height": video.height, "width": video.width}

@@ -11,10 +11,10 @@ from pycocotools import mask as rle
 from compfeat.data.clips.frames import read_image
 from compfeat.data.convert.labelled import LabelledObject, LabelledVideo
 from compfeat.data.errors import AnnotationError
+from compfeat.files import IMAGE_SUFFIXES
 from compfeat.structures import RLE, Category
 
 VOID = 255  # a region in which nothing counts
-FRAMES = (".jpg", ".jpeg", ".png")
 
 
 class DAVISVideos:
@@ -69,7 +69,7 @@ class DAVISVideos:
         return LabelledVideo(name, (height, width), {f"{name}/{path.name}": path for path in frames}, objects)
 
     def _frame(self, video: str, annotation: Path) -> Path:
-        candidates = [self._frames / video / f"{annotation.stem}{suffix}" for suffix in FRAMES]
+        candidates = [self._frames / video / f"{annotation.stem}{suffix}" for suffix in IMAGE_SUFFIXES]
         for path in candidates:
             if path.is_file():
                 return path

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def _content(videos: Sequence[LabelledVideo], categories: Sequence[Category]) ->
     numbers = _numbers([identity for identity, _ in annotations])
     return {
         "videos": entries,
-        "categories": [{"id": category.id, "name": category.name} for category in categories],
+        "categories": [asdict(category) for category in categories],
         "annotations": [{"id": n} | entry for n, (_, entry) in zip(numbers, annotations, strict=True)],
     }
 

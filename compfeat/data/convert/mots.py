@@ -8,12 +8,12 @@ from typing import NamedTuple
 from compfeat.data.clips.frames import read_image
 from compfeat.data.convert.labelled import LabelledObject, LabelledVideo
 from compfeat.data.errors import AnnotationError
+from compfeat.files import IMAGE_SUFFIXES
 from compfeat.masks import whole_rle
 from compfeat.structures import RLE, Category
 
 IGNORED = 10  # class of regions in which nothing counts
 IMAGES = ("images", "image_02", "training/image_02", "../image_02", "../training/image_02")  # of KITTI MOTS
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 class MOTSVideos:
@@ -98,7 +98,7 @@ class _Video(NamedTuple):
 
 def _numbered(folder: Path) -> dict[int, Path]:
     """The images of a folder by the number at the end of their name, ascending."""
-    paths = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    paths = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     found = {int(match[0]): path for path in paths if (match := re.search(r"\d+$", path.stem))}
     return dict(sorted(found.items()))
 

@@ -4,28 +4,22 @@ import shutil
 from pathlib import Path
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from compfeat.evaluation.breakdown import KINDS
 from compfeat.experiments.comparison import BASELINE
 from compfeat.experiments.report import words
 from compfeat.experiments.report.charts import curve_panels, gain_bars
 from compfeat.experiments.report.contents import Contents
+from compfeat.html import rendered
 
 VIDEOS = "report_videos"  # the folder beside the page
 
 
 def write_page(contents: Contents, path: Path) -> None:
     """Writes the page, and copies the videos it shows into the folder beside it, which is replaced."""
-    environment = Environment(
-        loader=PackageLoader(__package__),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     gains = [gained.mean for rows in contents.errors.values() for row in rows for gained in row.gains.values()]
-    page = environment.get_template("page.html").render(
+    page = rendered(
+        "compfeat.experiments.report",
+        "page.html",
         report=contents,
         words=words,
         kinds=KINDS,

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from compfeat.inference.read_ahead import read_ahead, read_each
+from compfeat.read_ahead import read_ahead, read_each
 
 
 def test_items_come_in_order_and_are_made_before_they_are_asked_for():
