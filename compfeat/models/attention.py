@@ -59,7 +59,7 @@ class TemporalAttention(nn.Module):
             ValueError: T is 0.
         """
         if support.shape[1] == 0:
-            raise ValueError("temporal attention needs support frames, but there are none: see sampler.support_frames")
+            raise ValueError("temporal attention needs support frames, but there are none: data.sampler.support_frames")
         frames = support.flatten(0, 1)
 
         def positions(conv: nn.Conv2d) -> Tensor:

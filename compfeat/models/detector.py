@@ -15,7 +15,7 @@ from compfeat.models.attention import DualAttention, Features, PyramidAttention,
 from compfeat.models.labels import Labels
 from compfeat.models.proposals import region_proposals
 from compfeat.models.roi_heads import PYRAMID, CompFeatRoIHeads, Sizes, frame_maps
-from compfeat.models.track_heads import CorrelationTrackHead, LikenessHead, TrackHead
+from compfeat.models.track_heads import AnyTrackHead
 from compfeat.quantities import Channels, Count, Side
 from compfeat.structures import ClipBatch, Detections
 
@@ -84,7 +84,7 @@ class CompFeat(nn.Module):
         self,
         backbone: BackboneWithFPN,
         num_classes: Count,
-        track_head: TrackHead | CorrelationTrackHead | LikenessHead | None = None,
+        track_head: AnyTrackHead | None = None,
         frame_attention: DualAttention | None = None,
         object_attention: DualAttention | None = None,
         support_pooling: tuple[Count, Count, Count, Count] = (8, 4, 2, 1),
@@ -215,15 +215,15 @@ class CompFeat(nn.Module):
         found = self.roi_heads.detect(frames.maps, proposals, frames.image_sizes, memory.objects, labels)
         return found if self.track_head is None else embedded(self.track_head, found)
 
-    def match(self, detections: Detections, memory: Tensor) -> Tensor:
+    def match(self, detections: Detections, references: Tensor) -> Tensor:
         """Scores the N objects of one frame against K remembered ones.
 
-        ``memory [K, ...]`` holds their ``Detections.features``. Returns ``[N, K + 1]``; column 0, "a new object",
+        ``references [K, ...]`` holds their ``Detections.features``. Returns ``[N, K + 1]``; column 0, "a new object",
         is zero, and so is every other one without a track head.
         """
         if self.track_head is None:
-            return detections.scores.new_zeros(len(detections), 1 + len(memory))
-        return self.track_head.compare(detections.features, detections.boxes, detections.frame, memory)
+            return detections.scores.new_zeros(len(detections), 1 + len(references))
+        return self.track_head.compare(detections.features, detections.boxes, detections.frame, references)
 
     def normalize(self, images: Tensor, image_sizes: Sizes) -> Tensor:
         """ImageNet statistics on the frames, zero on their padding, as torchvision has it."""
@@ -235,7 +235,7 @@ class CompFeat(nn.Module):
         return images
 
 
-def embedded(head: TrackHead | CorrelationTrackHead | LikenessHead, found: Sequence[Detections]) -> list[Detections]:
+def embedded(head: AnyTrackHead, found: Sequence[Detections]) -> list[Detections]:
     """Detections as a track head compares them: what is remembered of an object is embedded once, not in each frame."""
     features = head.embed(torch.cat([d.features for d in found])).split([len(d) for d in found])
     frames = head.embed_frames(torch.stack([d.frame for d in found]))

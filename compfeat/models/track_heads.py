@@ -223,6 +223,9 @@ class CorrelationTrackHead(nn.Module):
         return F.pad(self.score(vectors)[..., 0], (1, 0))
 
 
+AnyTrackHead = TrackHead | CorrelationTrackHead | LikenessHead  # what a detector may have
+
+
 def embed_lists(
     embed: nn.Module, objects: Sequence[Tensor], references: Sequence[Tensor]
 ) -> tuple[list[Tensor], list[Tensor]]:
