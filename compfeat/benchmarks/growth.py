@@ -105,11 +105,11 @@ def _matching(predictor: VideoPredictor, count: int, bf16: bool) -> dict[str, fl
     )
     head = predictor.detector.track_head
     assert head is not None  # of the full model
-    (detections,), memory = embedded(head, [raw]), head.embed(torch.randn(count, channels, 7, 7, device=device))
+    (detections,), references = embedded(head, [raw]), head.embed(torch.randn(count, channels, 7, 7, device=device))
 
     def match() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            predictor.detector.match(detections, memory).cpu()
+            predictor.detector.match(detections, references).cpu()
 
     return {"ms a match": median(_timed(match) for _ in range(MATCHES))}
 

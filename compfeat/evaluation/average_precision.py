@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 RECALLS = np.linspace(0, 1, 101)  # at which precision is read; R of them
-LIMITS = (1, 10, 100)  # to how many tubes of a video, the surest, recall is that of
+LIMITS = (1, 10, 100)  # at most this many highest-scoring tubes a video count (COCO's maxDets)
 
 
 class Judged(NamedTuple):

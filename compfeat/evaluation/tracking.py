@@ -9,7 +9,7 @@ import numpy as np
 from trackeval.metrics import HOTA, Identity, TrackMAP
 
 from compfeat.evaluation.tube_ap import Results, Truth, loaded
-from compfeat.evaluation.tubes import Masks, found_tubes, overlaps, with_masks
+from compfeat.evaluation.tubes import Masks, found_tubes, intersections, with_masks
 
 TRACKING_METRICS = ("HOTA", "DetA", "AssA", "IDF1", "TrackmAP")
 SCORE = 0.3  # from which on scripts/predict.py shows a tube
@@ -87,7 +87,7 @@ def _by_class(truth: Mapping[str, Any], results: Sequence[dict], score: float) -
 
 def _mask_by_mask(video: _Video) -> dict[str, Any]:
     """What HOTA and IDF1 take: for each frame the ids of the objects and tubes that are seen in it, and their IoUs."""
-    shared, areas, true_areas = overlaps(video.shown, [*video.objects, *video.crowds])
+    shared, areas, true_areas = intersections(video.shown, [*video.objects, *video.crowds])
     count = len(video.objects)
     in_crowds = shared[:, :, count:].sum(2)
     visible, present = true_areas[:, :count] > 0, (areas > 0) & (in_crowds <= areas / 2)  # [F, M], [F, N]

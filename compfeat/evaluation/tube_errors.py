@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from compfeat.evaluation.tubes import FoundTube, Masks, overlaps
+from compfeat.evaluation.tubes import FoundTube, Masks, intersections
 
 BACKGROUND = 0.1  # IoU up to which a mask shows no object, as in TIDE; share of its area up to which a tube is of none
 FOUND = 0.5  # IoU from which a tube counts as its object: the lowest threshold of AP
@@ -40,9 +40,9 @@ class TubeErrors:
 
     def __init__(self, tubes: Sequence[FoundTube], truths: Sequence[TrueTube]) -> None:
         self._tubes, self._truths = tubes, truths
-        shared, areas, true_areas = overlaps([tube.masks for tube in tubes], [truth.masks for truth in truths])
+        shared, areas, true_areas = intersections([tube.masks for tube in tubes], [truth.masks for truth in truths])
         united = areas[:, :, None] + true_areas[:, None] - shared
-        self._overlap = shared.sum(0) / np.maximum(united.sum(0), 1)  # [N, M], IoU of tubes
+        self._iou = shared.sum(0) / np.maximum(united.sum(0), 1)  # [N, M], IoU of tubes
         self._present = areas > 0  # [F, N]
 
         # An object is its index in truths, none is -1: the last column where each object has a column.
@@ -66,7 +66,7 @@ class TubeErrors:
         """Owners with an IoU of ``FOUND`` are listed under the right class alone, with their top score."""
         tubes = list(self._tubes)
         for t, owner in enumerate(self._owner):
-            if owner is not None and self._overlap[owner, t] >= FOUND:
+            if owner is not None and self._iou[owner, t] >= FOUND:
                 tubes[owner] = tubes[owner]._replace(scores={self._truths[t].category: tubes[owner].score})
         return tubes
 
@@ -80,7 +80,7 @@ class TubeErrors:
         tubes = [None if follows else tube for tube, follows in zip(self._tubes, self._follows, strict=True)]
         for t, owner in enumerate(self._owner):
             shows = self._follows & (self._shown == t)  # [F, N]
-            best_last = sorted(_where(shows.any(0)), key=lambda n: self._overlap[n, t])
+            best_last = sorted(_where(shows.any(0)), key=lambda n: self._iou[n, t])
             giver = {f: n for n in best_last for f in _where(shows[:, n])}
             masks = {f: self._tubes[n].masks[f] for f, n in giver.items()}
             if owner is not None:
@@ -88,7 +88,7 @@ class TubeErrors:
                 masks = dict(enumerate(self._tubes[owner].masks)) | dict.fromkeys(strays) | masks
             elif 2 * len(masks) <= self._visible[:, t].sum():
                 continue
-            best = max(giver.values(), key=lambda n: (self._class_score(n, t), self._overlap[n, t]))
+            best = max(giver.values(), key=lambda n: (self._class_score(n, t), self._iou[n, t]))
             whole = FoundTube(self._tubes[best].scores, [masks.get(f) for f in range(len(shows))])
             if owner is None:
                 tubes.append(whole)
@@ -114,7 +114,7 @@ class TubeErrors:
         """
         tubes = list(self._tubes)
         for t, owner in enumerate(self._owner):
-            counted = self._duplicate & (self._of == t) & (self._overlap[:, t] >= FOUND)
+            counted = self._duplicate & (self._of == t) & (self._iou[:, t] >= FOUND)
             surest = max((self._class_score(n, t) for n in _where(counted)), default=-math.inf)
             if owner is not None and surest > self._class_score(owner, t):
                 scores = tubes[owner].scores | {self._truths[t].category: surest}
@@ -152,8 +152,8 @@ class TubeErrors:
 
     def _owner_of(self, t: int) -> int | None:
         def rank(n: int) -> tuple[bool, float, float]:
-            overlap, score = self._overlap[n, t], self._class_score(n, t)
-            return overlap >= FOUND and score > -math.inf, overlap, score
+            iou, score = self._iou[n, t], self._class_score(n, t)
+            return iou >= FOUND and score > -math.inf, iou, score
 
         return max(_where(self._of == t), key=rank, default=None)
 

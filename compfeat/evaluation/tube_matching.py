@@ -33,13 +33,13 @@ def judge(found: Sequence[MeasuredTube], true: Sequence[MeasuredTube], bins: Bin
     found = sorted(found, key=lambda tube: tube.score, reverse=True)[: LIMITS[-1]]
     crowds = np.array([tube.crowd for tube in true], bool)
     optional = crowds | _outside(true, bins)
-    overlaps = np.array([[overlap(tube, other) for other in true] for tube in found]).reshape(len(found), len(true))
-    right, excused = _matched(overlaps, crowds, optional)
+    ious = np.array([[tube_iou(tube, other) for other in true] for tube in found]).reshape(len(found), len(true))
+    right, excused = _matched(ious, crowds, optional)
     wrong = ~(right | excused | _outside(found, bins)[:, None])
     return Judged(np.array([tube.score for tube in found], float), right, wrong, (~optional).sum(1))
 
 
-def overlap(found: MeasuredTube, true: MeasuredTube) -> float:
+def tube_iou(found: MeasuredTube, true: MeasuredTube) -> float:
     """Intersection over union of two tubes, summed exactly over frames; 0 where it is too small for any match.
 
     What masks can share at most is known from their areas: this, or a few frames, tells most pairs apart.
@@ -63,27 +63,27 @@ def _outside(tubes: Sequence[MeasuredTube], bins: Bins) -> np.ndarray:
     return (sizes < low) | (sizes > high)
 
 
-def _matched(overlaps: np.ndarray, crowds: np.ndarray, optional: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _matched(ious: np.ndarray, crowds: np.ndarray, optional: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gives each of N found tubes, in turn, the one of M true tubes that it overlaps most of those that are left.
 
     Optional ones come last, and crowds are never used up; of equal overlaps the last counts.
 
     Args:
-        overlaps: ``[N, M]``.
+        ious: ``[N, M]``.
         crowds: bool ``[M]``.
         optional: in each of A bins, bool ``[A, M]``.
 
     Returns:
         Which of those found match one that is not optional, and which one that is; bool ``[A, T, N]`` each.
     """
-    right = np.zeros((len(optional), len(THRESHOLDS), len(overlaps)), bool)
+    right = np.zeros((len(optional), len(THRESHOLDS), len(ious)), bool)
     excused = np.zeros_like(right)
     least = np.minimum(THRESHOLDS, 1 - 1e-10)[:, None]
     optional = optional[:, None]  # [A, 1, M]
     taken = np.zeros((*right.shape[:2], len(crowds)), bool)  # [A, T, M]
-    for n in np.flatnonzero((overlaps >= least[0]).any(1)):
-        ranks = overlaps[n].argsort(kind="stable").argsort() + 1
-        allowed = (overlaps[n] >= least) & ~(taken & ~crowds)
+    for n in np.flatnonzero((ious >= least[0]).any(1)):
+        ranks = ious[n].argsort(kind="stable").argsort() + 1
+        allowed = (ious[n] >= least) & ~(taken & ~crowds)
         preference = allowed * (ranks + len(ranks) * ~optional)
         chosen = allowed & (preference == preference.max(2, keepdims=True))
         right[..., n] = (chosen & ~optional).any(2)

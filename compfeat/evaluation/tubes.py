@@ -83,7 +83,7 @@ def _areas(masks: Masks) -> np.ndarray:
     return areas
 
 
-def overlaps(found: Sequence[Masks], truths: Sequence[Masks]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def intersections(found: Sequence[Masks], truths: Sequence[Masks]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What N found and M true tubes of one video share in each of F frames, in pixels.
 
     Returns:
@@ -92,15 +92,15 @@ def overlaps(found: Sequence[Masks], truths: Sequence[Masks]) -> tuple[np.ndarra
     """
     frames = max((len(masks) for masks in (*found, *truths)), default=0)
     areas, true_areas = (_by_frame(areas_of(tubes), frames) for tubes in (found, truths))
-    intersections = np.zeros((frames, len(found), len(truths)))
+    shared = np.zeros((frames, len(found), len(truths)))
     for frame in range(frames):
         rows, columns = np.flatnonzero(areas[frame]).tolist(), np.flatnonzero(true_areas[frame]).tolist()
         if rows and columns:
             masks, true_masks = [found[n][frame] for n in rows], [truths[m][frame] for m in columns]
             # What pycocotools gives for crowds is i / a of whole numbers: i comes back exactly.
             shares = rle.iou(masks, true_masks, [1] * len(columns))
-            intersections[frame][np.ix_(rows, columns)] = np.round(shares * areas[frame, rows, None])
-    return intersections, areas, true_areas
+            shared[frame][np.ix_(rows, columns)] = np.round(shares * areas[frame, rows, None])
+    return shared, areas, true_areas
 
 
 def _by_frame(areas: Sequence[np.ndarray], frames: int) -> np.ndarray:

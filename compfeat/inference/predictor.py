@@ -308,11 +308,11 @@ class VideoPredictor:
     def _associate(
         self, index: int, detections: Detections, original: tuple[int, int], resized: tuple[int, int]
     ) -> Sighting:
-        memory = self.tracker.memory
-        if memory is None:
+        references = self.tracker.memory
+        if references is None:
             scores = detections.scores.new_zeros(len(detections), 1)
         else:
-            scores = self.detector.match(detections, memory)
+            scores = self.detector.match(detections, references)
         identities = self.tracker.update(detections, scores)
         boxes = detections.boxes.float().cpu() * _scale(resized, original)
         return Sighting(index, original, identities, boxes, detections.masks.float().cpu(), detections.classes.tolist())

@@ -3,11 +3,9 @@
 from collections import deque
 
 import torch
-from torch import Tensor
 
+from compfeat.models.attention import Features
 from compfeat.quantities import Count, SupportFrames
-
-Maps = dict[str, Tensor]
 
 
 class SupportBank:
@@ -40,19 +38,19 @@ class SupportBank:
 
     def reset(self) -> None:
         """Forgets every frame: a new video begins."""
-        self._maps: deque[Maps] = deque(maxlen=self.frames)
+        self._maps: deque[Features] = deque(maxlen=self.frames)
         self._seen = 0
 
     def __len__(self) -> int:
         return len(self._maps)
 
-    def fill(self, maps: Maps) -> None:
+    def fill(self, maps: Features) -> None:
         """Puts in the maps ``[T, C, H, W]`` by level of T frames from all over a window, in the place of all others."""
         self._maps.clear()
         count = len(next(iter(maps.values())))
         self._maps.extend({level: x[i] for level, x in maps.items()} for i in range(count))
 
-    def observe(self, maps: Maps) -> bool:
+    def observe(self, maps: Features) -> bool:
         """Shows the next frame ``[C, H, W]`` by level to a causal bank; returns whether it was put in."""
         taken = self._seen % self.interval == 0
         if taken:
@@ -61,7 +59,7 @@ class SupportBank:
         return taken
 
     @property
-    def maps(self) -> Maps:
+    def maps(self) -> Features:
         """What is in the bank: ``[1, T, C, H, W]`` by level, as the network takes it."""
         levels = self._maps[0]
         return {level: torch.stack([maps[level] for maps in self._maps])[None] for level in levels}

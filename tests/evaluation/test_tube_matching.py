@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from generated import compressed
 
-from compfeat.evaluation.tube_matching import MeasuredTube, judge, overlap
+from compfeat.evaluation.tube_matching import MeasuredTube, judge, tube_iou
 from compfeat.evaluation.tubes import areas_of
 
 FRAMES, HEIGHT, WIDTH = 6, 20, 40
@@ -28,23 +28,23 @@ def iou(a, b):
     return (a & b).sum() / (a | b).sum()
 
 
-def test_overlap_is_that_of_dense_masks(dense):
-    assert overlap(*map(tube, dense)) == iou(*dense) > 0.5
-    assert overlap(tube(dense[0]), tube(dense[0])) == 1.0
+def test_iou_is_that_of_dense_masks(dense):
+    assert tube_iou(*map(tube, dense)) == iou(*dense) > 0.5
+    assert tube_iou(tube(dense[0]), tube(dense[0])) == 1.0
 
 
 @pytest.mark.parametrize("width", range(1, 20))
-def test_overlap_is_exact_wherever_a_match_is_possible(width):
+def test_iou_is_exact_wherever_a_match_is_possible(width):
     boxes = np.zeros((2, FRAMES, HEIGHT, WIDTH), bool)
     boxes[0, :, 2:12, 10:20] = True
     boxes[1, :, 2:12, 10 : 10 + width] = True
     exact = iou(*boxes)
-    assert overlap(*map(tube, boxes)) == (exact if exact >= 0.5 else 0.0)
+    assert tube_iou(*map(tube, boxes)) == (exact if exact >= 0.5 else 0.0)
 
 
 def test_tubes_that_show_nothing_overlap_nothing(dense):
     nothing = tube([None] * FRAMES)
-    assert overlap(nothing, nothing) == overlap(nothing, tube(dense[0])) == overlap(tube(dense[0]), nothing) == 0.0
+    assert tube_iou(nothing, nothing) == tube_iou(nothing, tube(dense[0])) == tube_iou(tube(dense[0]), nothing) == 0.0
 
 
 def test_masks_are_compared_only_where_that_can_decide(dense, monkeypatch):
@@ -53,7 +53,7 @@ def test_masks_are_compared_only_where_that_can_decide(dense, monkeypatch):
 
     monkeypatch.setattr("pycocotools.mask.merge", never)
     long, short = tube(dense[0]), tube([dense[0][0], *[None] * (FRAMES - 1)])
-    assert overlap(short, long) == 0.0
+    assert tube_iou(short, long) == 0.0
 
 
 def test_a_crowd_excuses_many_and_an_object_is_found_once(dense):
