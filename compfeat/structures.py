@@ -204,7 +204,7 @@ class ClassTally:
         self._votes = [(0, 0.0)] * num_classes  # the frames in which a class is likeliest, and its summed scores there
 
     def add(self, classes: Sequence[float]) -> None:
-        """Of one frame the probabilities of labels 1, 2, ..."""
+        """Adds the probabilities of labels 1, 2, ... in one more frame."""
         self._frames += 1
         self._sums = [total + probability for total, probability in zip(self._sums, classes, strict=True)]
         likeliest = _position_of_largest(classes)

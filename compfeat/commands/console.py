@@ -11,6 +11,7 @@ console = Console(quiet=rank() > 0)
 
 
 def print_table(title: str, values: Mapping[str, float], form: str = "{:.4f}") -> None:
+    """A line for each value; negative ones, which the metrics have for "nothing to measure", are dashes."""
     table = Table(title=title, title_justify="left", min_width=len(title))
     table.add_column("")
     table.add_column("value", justify="right")

@@ -127,9 +127,7 @@ def drop_page(
 
     Args:
         finder: looks at videos.
-        score: where the page's controls stand at first, as are
-        classes: and
-        every.
+        score, classes, every: initial values of the controls.
         waiting: videos that may wait while one is looked at.
         megabytes: of a video at most.
     """

@@ -72,7 +72,7 @@ class Finder:
             video: a file.
             score: objects scored at least this are drawn and listed.
             classes: only objects of these; of none means of any.
-            every: of so many frames the first.
+            every: every n-th frame is looked at.
             visit: looked at with each frame.
             show: makes the progress that is shown.
 

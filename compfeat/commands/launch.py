@@ -130,9 +130,8 @@ class _Job:
 
     def __call__(self, cfg: DictConfig) -> Any:
         _quieten()
-        if (
-            multiprocessing.get_start_method(allow_none=True) == "loky"
-        ):  # in a process of joblib's, which can start none
+        # in a process of joblib's, which can start none
+        if multiprocessing.get_start_method(allow_none=True) == "loky":
             multiprocessing.set_start_method(None, force=True)
         try:
             check_config(cfg, self.keys)

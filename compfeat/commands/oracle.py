@@ -38,7 +38,9 @@ def oracle(cfg: OracleConfig) -> None:
     data.prepare_data()
     data.setup("validate")
     truth = json.loads(data.val_annotations.path.read_text())
-    table = Table(title=f"tube AP of who is not told ... ({len(truth['videos'])} videos)", title_justify="left")
+    table = Table(
+        title=f"tube AP of an oracle that is not told ... ({len(truth['videos'])} videos)", title_justify="left"
+    )
     table.add_column("")
     for labels in LABELS:
         table.add_column(labels, justify="right")

@@ -81,7 +81,7 @@ def require_known(classes: Sequence[str], class_names: Sequence[str]) -> None:
 
 
 def forget_after(predictor: VideoPredictor, seconds: float | None, fps: float) -> None:
-    """What is not seen for so many seconds of a video is forgotten; None is never."""
+    """Has the tracker forget what it has not seen for so many seconds of a video; None: it forgets nothing."""
     predictor.tracker.keep_unseen = None if seconds is None else round(seconds * fps)
 
 

@@ -16,6 +16,7 @@ from compfeat.data.annotations.layout import find_annotations, find_images
 from compfeat.data.clips.frames import read_image
 from compfeat.data.errors import AnnotationError
 from compfeat.masks import whole_rle
+from compfeat.structures import RLE
 
 BOX_TOLERANCE = 2.0  # pixels by which a side of a box may be off its mask, as rounding differs
 NEEDED = {
@@ -222,7 +223,7 @@ def _check_mask(segmentation: Any, box: Any, height: int, width: int) -> str | N
     return None
 
 
-def _corners(segmentation: Any, mask: dict) -> np.ndarray:
+def _corners(segmentation: Any, mask: RLE) -> np.ndarray:
     """``[x1, y1, x2, y2]`` of a segmentation: of polygons their own, since a thin tip has no pixel."""
     if isinstance(segmentation, list):
         points = np.concatenate([np.array(polygon, float).reshape(-1, 2) for polygon in segmentation])
@@ -232,13 +233,13 @@ def _corners(segmentation: Any, mask: dict) -> np.ndarray:
     return corners
 
 
-def _to_rle(segmentation: Any, height: int, width: int) -> dict:
+def _to_rle(segmentation: Any, height: int, width: int) -> RLE:
     if isinstance(segmentation, list):
         return _polygons_to_rle(segmentation, height, width)
     return whole_rle(segmentation, height, width)
 
 
-def _polygons_to_rle(polygons: Sequence[Any], height: int, width: int) -> dict:
+def _polygons_to_rle(polygons: Sequence[Any], height: int, width: int) -> RLE:
     for polygon in polygons:
         points = np.array(polygon, float)
         if points.ndim != 1 or len(points) < 6 or len(points) % 2:

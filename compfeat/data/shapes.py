@@ -280,6 +280,7 @@ def hinted_marking(hue: float) -> int:
 
 
 def rgb(hue: float, saturation: float, value: float) -> np.ndarray:
+    """``[3] float32`` in [0, 255], of hue, saturation and value in [0, 1]."""
     return 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value), np.float32)
 
 
@@ -330,6 +331,9 @@ def draw_sprite(actor: Actor, wavelength: float, unit: float) -> np.ndarray:
         colour[body <= 127] = rgb(hue, 0.7 * saturation, 0.75 * value)
     opacity = alpha[..., None] / np.float32(255)
     return np.concatenate([colour * opacity, opacity], axis=-1).astype(np.float32)
+
+
+# Kinds of background: which of two colours a pixel has, and between them, as ``[height, width]`` in [0, 1].
 
 
 def hills(rng: np.random.Generator, height: int, width: int, unit: float) -> np.ndarray:

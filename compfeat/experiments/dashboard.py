@@ -153,7 +153,8 @@ class Dashboard(Logger):
             act()
         except Exception as error:  # whatever it is, it is not worth a training
             self._lost = True
-            log.warning(f"Weights & Biases is lost to this run, which goes on without: {' '.join(str(error).split())}")
+            reason = " ".join(str(error).split())
+            log.warning(f"Weights & Biases: logging failed and is off for the rest of this run: {reason}")
 
 
 @contextmanager

@@ -68,11 +68,13 @@ class Clock:
 
     @classmethod
     def of(cls, stream: VideoStream) -> "Clock":
+        """The clock of a stream; a rate that it states is believed where one can be."""
         stated = (float(rate or 0) for rate in (stream.average_rate, stream.guessed_rate))
         fps = next((rate for rate in stated if 0 < rate < TICKS_FPS), UNKNOWN_FPS)
         return cls(stream.start_time or 0, stream.time_base or Fraction(1, 1000), fps)
 
     def seconds(self, time: int) -> float:
+        """Since the stream began, of a time in its ticks."""
         return float((time - self.zero) * self.tick)
 
     def timed(self, frames: Iterable[av.VideoFrame]) -> Iterator[tuple[float, av.VideoFrame]]:

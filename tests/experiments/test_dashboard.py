@@ -34,7 +34,7 @@ def test_a_dashboard_that_is_lost_halfway_is_told_once_and_costs_nothing(tmp_pat
         dashboard.log_metrics({"train/loss": 1.0}, 2)
         dashboard.log_metrics({"train/loss": 1.0}, 3)
     assert [record.message for record in caplog.records if "compfeat" in record.name] == [
-        "Weights & Biases is lost to this run, which goes on without: gone"
+        "Weights & Biases: logging failed and is off for the rest of this run: gone"
     ]
 
 

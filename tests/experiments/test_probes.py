@@ -14,7 +14,7 @@ from compfeat.data.shapes import ShapesGenerator
 from compfeat.experiments.probes.attention import Look, indicator, looks_of
 from compfeat.experiments.probes.clips import Maps, held_out_clips, jittered
 from compfeat.experiments.probes.looks import DARK, line
-from compfeat.experiments.probes.matching import _matches
+from compfeat.experiments.probes.matching import matches
 from compfeat.inference.predictor import VideoPredictor
 
 SMALL = [
@@ -86,7 +86,7 @@ def test_matches_are_told_by_case():
         "track_ids": torch.tensor([5, 6]),
     }
     score = torch.tensor([[0.0, 2.0, 1.0], [0.0, 2.0, 1.0], [0.0, 2.0, 1.0]])  # all are taken for the first
-    found = list(_matches(score, target, reference))
+    found = list(matches(score, target, reference))
     assert [right for case, right in found if case == "all"] == [1, 0]  # the third is in one frame only
     assert [right for case, right in found if case == "look-alike"] == [1, 0]
     assert [right for case, right in found if case == "crossing"] == [1, 0]

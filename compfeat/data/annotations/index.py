@@ -90,7 +90,7 @@ class AnnotationIndex:
         try:
             return cls._map(path)
         except (OSError, DamagedStore):  # it is not there, or not as it was written
-            arrays = _build(source)
+            arrays = build_arrays(source)
         try:
             write_arrays(path, arrays)
         except OSError as error:
@@ -135,7 +135,8 @@ class AnnotationIndex:
         return {"size": [height, width], "counts": content}
 
 
-def _build(source: Path) -> dict[str, np.ndarray]:
+def build_arrays(source: Path) -> dict[str, np.ndarray]:
+    """What an index holds of a json file, by name; AnnotationError where that is not in the format."""
     builder = _Builder()
     try:
         for key, entry in read_entries(read_text(source)):

@@ -111,5 +111,5 @@ class COCOPseudoClips(Dataset[Clip]):
             reference=frames[1],
             target=target,
             reference_target=reference_target,
-            name=f"{image.file_names[0]}",
+            name=image.file_names[0],
         )

@@ -44,12 +44,12 @@ class MatchingProbe:
             features, frames, references = seen(detector, maps, clips.batch, boxes)
             scores = head_of(detector)(features, boxes, frames, references)
             for score, target, reference in zip(scores, targets, clips.batch.reference_targets, strict=True):
-                for case, right in _matches(score, target, reference):
+                for case, right in matches(score, target, reference):
                     found[case].append(right)
         return means(found)
 
 
-def _matches(score: Tensor, target: FrameTarget, reference: FrameTarget) -> Iterator[tuple[str, float]]:
+def matches(score: Tensor, target: FrameTarget, reference: FrameTarget) -> Iterator[tuple[str, float]]:
     """(case, whether it is matched rightly) of every object of a frame that is in the other frame too."""
     column = match_targets(target["track_ids"], reference["track_ids"])
     right = (score.argmax(1) == column).float()

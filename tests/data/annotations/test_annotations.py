@@ -8,7 +8,7 @@ import pytest
 from generated import HEIGHT, WIDTH, box_mask, compressed, uncompressed, write_data_set
 
 from compfeat.data.annotations.array_store import read_arrays
-from compfeat.data.annotations.index import AnnotationIndex, _build
+from compfeat.data.annotations.index import AnnotationIndex, build_arrays
 from compfeat.data.annotations.json_stream import stream_json
 from compfeat.data.annotations.layout import ANNOTATIONS
 from compfeat.data.annotations.reader import VISAnnotations
@@ -174,7 +174,7 @@ def test_nothing_is_written_into_the_data_and_the_json_is_parsed_once(tmp_path, 
     assert snapshot(root) == before
     assert len(list((cache_of_its_own / "index").iterdir())) == 1  # nothing temporary stays
 
-    monkeypatch.setattr("compfeat.data.annotations.index._build", lambda source: pytest.fail("parsed again"))
+    monkeypatch.setattr("compfeat.data.annotations.index.build_arrays", lambda source: pytest.fail("parsed again"))
     assert len(VISAnnotations.load(root, "train")) == 3
     (root / "train.json").rename(root / "valid.json")
     assert len(AnnotationIndex.open(root / "valid.json").video_ids) == 3  # known by content, not by name
@@ -264,7 +264,7 @@ def test_coco_is_videos_of_one_frame(shared_data):
 def test_a_broken_json_leaves_no_index(tmp_path, cache_of_its_own):
     (tmp_path / "train.json").write_text("{")
     with pytest.raises(AnnotationError):
-        _build(tmp_path / "train.json")
+        build_arrays(tmp_path / "train.json")
     with pytest.raises(AnnotationError):
         AnnotationIndex.open(tmp_path / "train.json")
     assert not (cache_of_its_own / "index").exists()
