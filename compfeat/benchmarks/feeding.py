@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from compfeat.benchmarks.figures import report
 from compfeat.benchmarks.synthetic import SPLIT, Scale, synthesise
-from compfeat.benchmarks.training import TrainingConfig, losses_of, stepper
+from compfeat.benchmarks.training import StepsConfig, losses_of, stepper
 from compfeat.data.clips.sampler import ClipSampler
 from compfeat.data.datamodule import VISDataModule
 from compfeat.machine import best_device
@@ -20,7 +20,7 @@ from compfeat.progress import tracked
 from compfeat.quantities import Workers
 
 
-class FeedingConfig(TrainingConfig, Protocol):
+class FeedingConfig(StepsConfig, Protocol):
     """The keys of ``conf/benchmark/feeding.yaml``."""
 
     root: str

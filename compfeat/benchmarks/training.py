@@ -21,18 +21,23 @@ from compfeat.quantities import Count, SupportFrames
 from compfeat.structures import Clip, ClipBatch, FrameTarget
 
 
-class TrainingConfig(Protocol):
-    """The keys of ``conf/benchmark/training.yaml``."""
+class StepsConfig(Protocol):
+    """The keys of ``conf/_training.yaml``."""
 
     clips: Count
     support_frames: SupportFrames
-    objects: Count
     bf16: bool
-    trace: str | None
     steps: Count
     data: Any
     model: Any
     optimizer: Any
+
+
+class TrainingConfig(StepsConfig, Protocol):
+    """The keys of ``conf/benchmark/training.yaml``."""
+
+    objects: Count
+    trace: str | None
 
 
 def training(cfg: TrainingConfig) -> None:
@@ -71,7 +76,7 @@ def training(cfg: TrainingConfig) -> None:
     report(f"training steps of {cfg.clips} clips on {device.type}, median of {cfg.steps}", columns, rows, figures)
 
 
-def stepper(cfg: TrainingConfig, model: nn.Module) -> Callable[[Callable[[], list[Tensor]]], None]:
+def stepper(cfg: StepsConfig, model: nn.Module) -> Callable[[Callable[[], list[Tensor]]], None]:
     """What trains a model once, by the losses that it is given a way to compute."""
     optimizer = instantiate(cfg.optimizer)([p for p in model.parameters() if p.requires_grad])
     device_type = next(model.parameters()).device.type
