@@ -1,7 +1,7 @@
 """Finds the objects of the videos of visitors, and keeps what it found for a while."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,16 +84,15 @@ class Finder:
         """
         folder = self.folder / token_urlsafe()
         with self._one:
-            if visit.stopped or visit.left or self._closed:  # while it waited
+            if visit.stopped or self._given_up(visit):  # while it waited
                 return None
+            found = None
             try:
-                return self._find(video, folder, score, classes, every, visit, show)
-            except KeyboardInterrupt:  # raised below
-                rmtree(folder, ignore_errors=True)
-                return None
-            except BaseException:
-                rmtree(folder, ignore_errors=True)
-                raise
+                found = self._find(video, folder, score, classes, every, visit, show)
+            finally:
+                if found is None:
+                    rmtree(folder, ignore_errors=True)
+            return found
 
     def _find(
         self,
@@ -104,16 +103,18 @@ class Finder:
         every: int,
         visit: Visit,
         show: ShowProgress,
-    ) -> Found:
+    ) -> Found | None:
         frames = open_frames(video, every=every)
         _require_shorter(video, self.longest)
         forget_after(self.predictor, self._forget, frames.fps)
-        until_stopped = _until(lambda: visit.stopped or visit.left or self._closed, show)
-        until_left = _until(lambda: visit.left or self._closed, show)
         with _warned() as warnings:
-            findings = find_objects(self.predictor, frames, folder, OUTPUTS, until_stopped)
+            findings = find_objects(
+                self.predictor, frames, folder, OUTPUTS, show, lambda: visit.stopped or self._given_up(visit)
+            )
             kept = chosen(findings, score, classes or None)
-            write_outputs(self.predictor, frames, findings, kept, folder, OUTPUTS, until_left)
+            write_outputs(self.predictor, frames, findings, kept, folder, OUTPUTS, show, lambda: self._given_up(visit))
+        if self._given_up(visit):
+            return None
         archive = _archived(folder, frames.name)
         timer = Timer(self.keep, rmtree, (folder,), {"ignore_errors": True})
         timer.daemon = True
@@ -121,28 +122,14 @@ class Finder:
         objects, length = len(findings.tracks), len(findings.times)
         return Found(folder, archive, frames.name, objects, len(kept), length, warnings)
 
+    def _given_up(self, visit: Visit) -> bool:
+        return visit.left or self._closed
+
     def close(self) -> None:
         """Gives up the video that is looked at and those that wait; returns when that is done."""
         self._closed = True
         with self._one:
             pass
-
-
-def _until(ended: Callable[[], bool], show: ShowProgress) -> ShowProgress:
-    """Progress that ends what it shows, as Ctrl-C would, with the step in which that is so."""
-
-    @contextmanager
-    def shown(description: str, total: int | None, unit: str) -> Iterator[Callable[[int], None]]:
-        with show(description, total, unit) as advance:
-
-            def step(count: int) -> None:
-                advance(count)
-                if ended():
-                    raise KeyboardInterrupt
-
-            yield step
-
-    return shown
 
 
 @contextmanager

@@ -95,11 +95,16 @@ def chosen(findings: Findings, score: float, classes: Sequence[str] | None) -> s
 
 
 def find_objects(
-    predictor: VideoPredictor, frames: FrameSource, folder: Path, outputs: Sequence[Output], show: ShowProgress
+    predictor: VideoPredictor,
+    frames: FrameSource,
+    folder: Path,
+    outputs: Sequence[Output],
+    show: ShowProgress,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Findings:
     """Looks at a video and writes ``frames.jsonl`` meanwhile, and ``video.mp4`` where other outputs will need it.
 
-    A stream is looked at frame by frame, with no other frames than those before.
+    A stream is looked at frame by frame, with no other frames than those before. Ctrl-C ends the video.
 
     Args:
         predictor: new to the video.
@@ -107,6 +112,7 @@ def find_objects(
         folder: made if need be.
         outputs: that are to be written afterwards.
         show: makes the progress that is shown, as ``compfeat.progress.progress`` does.
+        stopped: asked after each frame whether the video ends there.
     """
     with ExitStack() as stack:
         advance = stack.enter_context(show(frames.name, frames.length, "frames"))
@@ -119,6 +125,8 @@ def find_objects(
             for index, seen in enumerate(found):
                 journal.write(index, frames.times[index], seen)
                 advance(1)
+                if stopped():
+                    break
     return Findings(journal.path, predictor.class_names, predictor.labels.votes)
 
 
@@ -130,10 +138,12 @@ def write_outputs(
     folder: Path,
     outputs: Sequence[Output],
     show: ShowProgress,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> None:
     """Writes what was found in the forms asked for: of the objects ``kept``, but to ``results.json`` of all.
 
-    What holds all masks at once is left out where there are too many, and a line says so.
+    What holds all masks at once is left out where there are too many, and a line says so. ``stopped`` is asked after
+    each frame that is drawn on whether to give up the rest.
     """
     length, size = len(findings.times), predictor.frame_size
     if size is None or not length:
@@ -146,8 +156,10 @@ def write_outputs(
     if "overlay" in outputs:
         with show(f"{frames.name}: overlay", length, "frames") as advance:
             source = open_frames(folder / "video.mp4") if frames.live else frames
-            pictures = read_ahead(_drawn(source, findings.frames(kept), predictor.class_names, advance))
+            pictures = read_ahead(_drawn(source, findings.frames(kept), predictor.class_names, advance, stopped))
             write_video(folder / "overlay.mp4", pictures, frames.fps, findings.times, frames.sound)
+    if stopped():
+        return
     at_once = [output for output in AT_ONCE if output in outputs]
     if at_once and findings.masks > HELD:
         console.print(
@@ -179,11 +191,14 @@ def _drawn(
     found: Iterable[Sequence[Tube]],
     class_names: Sequence[str],
     advance: Callable[[int], None],
+    stopped: Callable[[], bool],
 ) -> Iterator[np.ndarray]:
-    """The frames that were looked at, which may be fewer than there are."""
+    """The frames that were looked at, which may be fewer than there are; at least the first."""
     for index, (seen, frame) in enumerate(zip(found, frames, strict=False)):
         yield draw_tubes(frame, index, seen, class_names)
         advance(1)
+        if stopped():
+            return
 
 
 def _as_coco_video(
