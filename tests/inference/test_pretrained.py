@@ -1,11 +1,17 @@
 """That torchvision's Mask R-CNN predicts as it is: with its weights, random ones here, in its own file format."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
+from compfeat.commands.launch import CONF
 from compfeat.inference.predictor import VideoPredictor
+from compfeat.inference.pretrained import coco_recipe
 from compfeat.inference.tracker import OnlineTracker
 from compfeat.models.labels import HardLabels
 from compfeat.models.track_heads import LikenessHead
@@ -30,6 +36,11 @@ def test_its_classes_are_the_80_of_coco_each_with_its_own_rows(coco):
     label = 1 + names.index("mouse")
     assert torch.equal(rows[label], network.roi_heads.box_predictor.cls_score.weight[74])
     assert not predictor.detector.training and not predictor.detector.uses_support
+
+
+def test_its_cues_are_those_of_the_config():
+    cues = OmegaConf.to_container(OmegaConf.load(CONF / "tracker" / "cues.yaml"))["cues"]
+    assert asdict(instantiate(coco_recipe()["tracker"]).cues) == asdict(instantiate(cues))
 
 
 def test_it_finds_what_torchvision_finds_and_follows_it(coco):
