@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
 import torch
 from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from safetensors.torch import save
 from torch import Tensor
 
@@ -83,7 +83,7 @@ def rebuild(path: str | Path, **changes: Any) -> "VideoPredictor":
     """
     recipe, weights = (coco_recipe(), {}) if of_coco(path) else read_checkpoint(path)
     try:
-        predictor: VideoPredictor = hydra.utils.instantiate({**recipe, **changes}, _convert_="all")
+        predictor: VideoPredictor = instantiate({**recipe, **changes}, _convert_="all")
     except InstantiationException as error:
         raise CheckpointError(f"{path} describes what cannot be built: {' '.join(str(error).split())}") from error
     if of_coco(path):
