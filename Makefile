@@ -24,7 +24,7 @@ $(READY): pyproject.toml constraints.txt
 DEMO := data=shapes_easy data.root=outputs/demo/data
 
 demo: $(READY) ## train a small network on the built-in data set, measure it, write an overlay video
-	$(BIN)/python train.py recipe=detector $(DEMO) hydra.run.dir=outputs/demo/detector
+	$(BIN)/python train.py recipe=demo_detector $(DEMO) hydra.run.dir=outputs/demo/detector
 	$(BIN)/python train.py recipe=demo $(DEMO) weights=outputs/demo/detector/checkpoints/last.ckpt
 	$(BIN)/python scripts/evaluate.py ckpt=outputs/demo/checkpoints/last.ckpt output=outputs/demo $(DEMO) data.val_split=test
 	$(BIN)/python scripts/predict.py ckpt=outputs/demo/checkpoints/last.ckpt output=outputs/demo/video score=0.5 video=$$(ls -d outputs/demo/data/*/test/JPEGImages/0033)
