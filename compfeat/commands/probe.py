@@ -2,7 +2,8 @@
 
 import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from glob import glob
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,13 +25,15 @@ from compfeat.experiments.probes.clips import HeldOut, Maps, held_out_clips
 from compfeat.experiments.probes.looks import pictures
 from compfeat.experiments.probes.masks import MaskProbe
 from compfeat.experiments.probes.matching import MapProbe, MatchingProbe
-from compfeat.experiments.probes.side_by_side import Measured, Probe, Variant, train_side_by_side
-from compfeat.experiments.record import run_folder
+from compfeat.experiments.probes.side_by_side import Probe, Variant, train_side_by_side
+from compfeat.experiments.record import Run, run_folder
 from compfeat.experiments.spread import gain, spread
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.models.detector import CompFeat
 from compfeat.models.weights import load_pretrained
 from compfeat.quantities import Count, Seed
+
+Measured = dict[str, dict[int, dict[str, float]]]  # by variant and seed: a number by name
 
 
 class ProbeConfig(Protocol):
@@ -111,9 +114,9 @@ def _run(module: Probe, cfg: ProbeConfig) -> None:
     held_out = held_out_clips(data, cfg.videos, module.degraded)
     measured: Measured = {}
     if cfg.ckpt is not None:
-        for name, path in zip(_names(cfg.ckpt), cfg.ckpt, strict=True):
+        for name, seed, path in _networks(cfg.ckpt):
             detector = VideoPredictor.from_checkpoint(path).detector
-            measured[name] = [module.measure(detector, _maps(detector, held_out))]
+            measured.setdefault(name, {})[seed] = module.measure(detector, _maps(detector, held_out))
     else:
         configs = {name: _config(name, data) for name in cfg.variants}
         for seed in cfg.seeds:
@@ -121,7 +124,7 @@ def _run(module: Probe, cfg: ProbeConfig) -> None:
             train_side_by_side(module, variants, data, cfg.steps, cfg.batch_size, seed)
             seen = _maps(next(iter(variants.values())).detector, held_out)  # they share their backbone
             for name, variant in variants.items():
-                measured.setdefault(name, []).append(module.measure(variant.detector, seen))
+                measured.setdefault(name, {})[seed] = module.measure(variant.detector, seen)
     _tell(measured)
 
 
@@ -132,10 +135,14 @@ def _prepared(data: Any) -> VISDataModule:
     return module
 
 
-def _names(paths: Sequence[str]) -> Sequence[str]:
-    """The folders of the runs, which say row and seed, where that tells them from each other."""
-    runs = [run_folder(Path(path).resolve()).name for path in paths]
-    return runs if len(set(runs)) == len(runs) else paths
+def _networks(patterns: Sequence[str]) -> Iterator[tuple[str, int, str]]:
+    """Row, seed and path of each checkpoint; its path in the place of the row where no run tells that, or one twice."""
+    known: set[tuple[str, int]] = set()
+    for path in (path for pattern in patterns for path in sorted(glob(pattern)) or [pattern]):
+        run = Run.read(run_folder(Path(path).absolute()))
+        row = (path, 0) if run is None or (run.name, run.seed) in known else (run.name, run.seed)
+        known.add(row)
+        yield *row, path
 
 
 def _maps(detector: CompFeat, held_out: Sequence[HeldOut]) -> list[tuple[HeldOut, Maps]]:
@@ -162,17 +169,20 @@ def _variant(config: Any, weights: str, seed: int) -> Variant:
 
 def _tell(measured: Measured) -> None:
     """Tables of mean and standard deviation over seeds and of the gains over the first variant; all of it as json."""
-    values = {v: {name: [run[name] for run in runs] for name in runs[0]} for v, runs in measured.items()}
-    first, *others = values
-    means = {v: {name: spread(x) for name, x in of_variant.items()} for v, of_variant in values.items()}
+    values = {v: [*of_seeds.values()] for v, of_seeds in measured.items()}
+    first, *others = measured
+    means = {v: {name: spread([run[name] for run in runs]) for name in runs[0]} for v, runs in values.items()}
     _print("mean ± standard deviation over seeds", means)
     if others:
-        gains = {
-            v: {name: gain(x, values[first][name]) for name, x in values[v].items() if name in values[first]}
-            for v in others
-        }
-        _print(f"gain over {first} ± its standard error", gains)
-    print(json.dumps(values))
+        _print(f"gain over {first} ± its standard error", {v: _gains(measured[v], measured[first]) for v in others})
+    print(json.dumps({v: {name: [run[name] for run in runs] for name in runs[0]} for v, runs in values.items()}))
+
+
+def _gains(ours: Mapping[int, Mapping[str, float]], theirs: Mapping[int, Mapping[str, float]]) -> dict[str, str]:
+    """By name, over the seeds that both have."""
+    pairs = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
+    names = [name for name in pairs[0][0] if name in pairs[0][1]] if pairs else []
+    return {name: gain([one[name] for one, _ in pairs], [other[name] for _, other in pairs]) for name in names}
 
 
 def _print(title: str, cells: Mapping[str, Mapping[str, str]]) -> None:

@@ -15,6 +15,7 @@ from compfeat.experiments.probes.attention import Look, indicator, looks_of
 from compfeat.experiments.probes.clips import Maps, held_out_clips, jittered
 from compfeat.experiments.probes.looks import DARK, line
 from compfeat.experiments.probes.matching import matches
+from compfeat.experiments.record import Run
 from compfeat.inference.predictor import VideoPredictor
 
 SMALL = [
@@ -126,6 +127,19 @@ def test_a_probe_compares_variants_and_measures_checkpoints(name, variants, meas
     whole = command("scripts/probe.py", name, *SMALL, f"ckpt=[{trained}]", cache=cache)
     (figures,) = json.loads(whole.stdout.splitlines()[-1]).values()
     assert measured <= set(figures)
+
+
+def test_the_checkpoints_of_a_row_are_its_seeds(trained, cache, tmp_path):
+    for name, seed in (("baseline", 0), ("baseline", 1), ("compfeat", 1), ("compfeat", 2)):
+        folder = tmp_path / f"{name}-{seed}"
+        Run(name, seed, {}).write(folder)
+        (folder / "checkpoints").mkdir()
+        (folder / "checkpoints/last.ckpt").symlink_to(trained)
+    patterns = [f"{tmp_path}/{name}-*/checkpoints/last.ckpt" for name in ("baseline", "compfeat")]
+    ran = command("scripts/probe.py", "map", *SMALL, f"ckpt={json.dumps(patterns)}", cache=cache)
+    figures = json.loads(ran.stdout.splitlines()[-1])
+    assert list(figures) == ["baseline", "compfeat"] and all(len(f["visible"]) == 2 for f in figures.values())
+    assert "gain over baseline" in ran.stdout and "+0.000" in ran.stdout  # of the one seed that both have
 
 
 def test_looks_add_up_and_light_the_frames_they_are_cast_at(trained, data):

@@ -14,8 +14,6 @@ from compfeat.progress import tracked
 from compfeat.structures import ClipBatch
 from compfeat.training.schedules import warmup_cosine
 
-Measured = dict[str, list[dict[str, float]]]  # by variant, for each seed: a number by name
-
 
 class Probe(Protocol):
     """What is trained of a network, on what, and what is asked of it afterwards."""
