@@ -1,6 +1,6 @@
 """Numbers with their ranges, as the constructors and commands of this project are annotated with them.
 
-A config is held against these annotations before anything is built, drawn or read (``compfeat.commands.config_check``).
+A config is held against these annotations before anything is built, drawn or read (``compfeat.config_check``).
 The upper bounds keep a slip of the finger from filling the machine; nobody comes near them on purpose.
 """
 

@@ -1,8 +1,10 @@
 """The page into which videos are dropped, made by gradio, and the server of it."""
 
+import asyncio
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from pathlib import Path
 from time import monotonic
@@ -21,6 +23,7 @@ from compfeat.commands.predict import ShowProgress
 
 FOUND = "found"  # path under which what was found is served
 LISTED = ("overlay.mp4", "tracks.csv", "results.json", "frames.jsonl")
+PAUSE = 0.5  # seconds after which one that waits asks whether it is its turn
 SANS = ("-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "Liberation Sans", "system-ui", "sans-serif")
 THEME = gr.themes.Default(  # the colours and the fonts, all of the system's, of the pages of videos
     primary_hue=gr.themes.colors.sky,
@@ -60,23 +63,21 @@ class Reception:
     Args:
         finder: looks at videos.
         waiting: videos that may wait while one is looked at.
+        dropped: the control into which videos are dropped.
     """
 
-    def __init__(self, finder: Finder, waiting: int) -> None:
+    def __init__(self, finder: Finder, waiting: int, dropped: gr.File) -> None:
         self._finder = finder
         self._waiting = waiting
-        self._visits: dict[str | None, Visit] = {}  # videos looked at or waiting, by the visitors' sessions
+        self._dropped = dropped
+        self._visits: dict[str | None, Visit] = {}  # by the visitors' sessions, in turn: the first is looked at
 
     def begin(self, request: gr.Request) -> tuple[dict, dict, str]:
-        """Lets a visitor in, where there is room; then Find is off, Stop is on, and what was found before goes."""
-        if request.session_hash in self._visits:
-            raise _refused("A video of yours is still being looked at: wait for it, or press Stop.")
-        if len(self._visits) > self._waiting:
-            raise _refused(f"As many videos are waiting as may wait, {self._waiting}: try again in a while.")
-        self._visits[request.session_hash] = Visit()
+        """Where there is room, Find is off, Stop is on, and what was found before goes."""
+        self._require_room(request)
         return gr.update(interactive=False), gr.update(interactive=True), ""
 
-    def look(
+    async def look(
         self,
         video: str | None,
         score: float,
@@ -85,28 +86,40 @@ class Reception:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - as gradio wants it
     ) -> str:
-        """What was found in a video, or what is wrong with it, as html."""
-        if video is None or not Path(video).exists():
+        """What was found in a video, or what is wrong with it, as html; the visitor is there from now on until then."""
+        self._require_room(request)
+        if video is None or not Path(video).is_file():
             minutes = self._finder.keep / 60
             return _said(f"Drop a video first; one that was dropped {minutes:g} minutes ago is no longer here.")
-        visit = self._visits.get(request.session_hash, Visit())
+        visit = self._visits[request.session_hash] = Visit(Path(video))
+        self._keep_videos()
         try:
-            found = self._finder.find(
-                Path(video), score, classes, 1 if every is None else every, visit, _shown_by(progress)
+            while before := list(self._visits).index(request.session_hash):
+                if visit.stopped or visit.left:
+                    return ""
+                progress(0, f"waiting, {before} before yours")
+                await asyncio.sleep(PAUSE)
+            found = await asyncio.to_thread(
+                self._finder.find, visit, score, classes, 1 if every is None else every, _shown_by(progress)
             )
         except USER_ERRORS as error:
             return _said(_by_name(one_line(error), video))
         except Exception:
             log.exception("a video could not be looked at")
             return _said("Something went wrong here, which is no fault of yours: the server's terminal says what.")
+        finally:
+            visit.left = True  # where this was cut off
+            del self._visits[request.session_hash]
+            self._keep_videos()
+            with suppress(OSError):
+                os.utime(video)  # from now on its age counts
         if found is None:
             return ""
         warnings = [_said(_by_name(warning, video)) for warning in found.warnings]
         return Markup("").join([*warnings, _described(found, self._finder.keep)])
 
-    def end(self, request: gr.Request) -> tuple[dict, dict]:
+    def end(self) -> tuple[dict, dict]:
         """Then Find is on again, and Stop is off."""
-        self._visits.pop(request.session_hash, None)
         return gr.update(interactive=True), gr.update(interactive=False)
 
     def stop(self, request: gr.Request) -> None:
@@ -116,8 +129,18 @@ class Reception:
 
     def leave(self, request: gr.Request) -> None:
         """Gives up the video of a visitor who closed the page."""
-        if visit := self._visits.pop(request.session_hash, None):
+        if visit := self._visits.get(request.session_hash):
             visit.left = True
+
+    def _require_room(self, request: gr.Request) -> None:
+        if request.session_hash in self._visits:
+            raise _refused("A video of yours is still being looked at: wait for it, or press Stop.")
+        if len(self._visits) > self._waiting:
+            raise _refused(f"As many videos are waiting as may wait, {self._waiting}: try again in a while.")
+
+    def _keep_videos(self) -> None:
+        """Has gradio, which removes files by their age, spare those that are looked at or wait, however long."""
+        self._dropped.keep_in_cache = {str(visit.video) for visit in self._visits.values()}
 
 
 def drop_page(
@@ -131,8 +154,8 @@ def drop_page(
         waiting: videos that may wait while one is looked at.
         megabytes: of a video at most.
     """
-    reception, age = Reception(finder, waiting), round(finder.keep)
-    with gr.Blocks(title="CompFeat", fill_width=True, analytics_enabled=False, delete_cache=(60, age)) as page:
+    removed = (60, round(finder.keep))  # every minute, what is older
+    with gr.Blocks(title="CompFeat", fill_width=True, analytics_enabled=False, delete_cache=removed) as page:
         gr.Markdown(
             "# CompFeat\nMasks, classes and identities of the objects in a video. Drop one of at most "
             f"{finder.longest:g} seconds and {megabytes} MB; nothing of it leaves the machine that serves this page."
@@ -152,6 +175,7 @@ def drop_page(
             "<p>What is found is shown here: the video, with objects switched on and off, and files to keep.</p>",
             elem_classes="found",
         )
+        reception = Reception(finder, waiting, video)
         gr.on(
             [video.upload, find.click],
             reception.begin,
@@ -164,7 +188,7 @@ def drop_page(
             reception.look,
             [video, scores, wanted, steps],
             found,
-            concurrency_limit=1,
+            concurrency_limit=None,
             scroll_to_output=True,
             api_visibility="private",
         ).then(reception.end, None, [find, stop], queue=False, show_progress="hidden", api_visibility="private")
@@ -181,6 +205,9 @@ def served(page: gr.Blocks, folder: Path, megabytes: int) -> FastAPI:
         folder: of what was found.
         megabytes: of a video at most.
     """
+    # As its launch() does, which is not called here: before, gradio takes any file of this machine for a dropped one.
+    page.has_launched = page.is_running = True
+    gr.processing_utils.async_ssrf_protected_download = _not_downloaded
     app = FastAPI(openapi_url=None)
     app.mount(f"/{FOUND}", StaticFiles(directory=folder))
     return gr.mount_gradio_app(
@@ -223,6 +250,11 @@ def _shown_by(progress: gr.Progress) -> ShowProgress:
         yield advance
 
     return shown
+
+
+async def _not_downloaded(url: str, cache_dir: str) -> str:
+    """In the place of what fetches whatever address is given as a dropped file."""
+    raise _refused("Only a video that is dropped here is looked at.")
 
 
 def _refused(message: str) -> gr.Error:

@@ -33,7 +33,7 @@ def export(cfg: ExportConfig) -> None:
         FileNotFoundError, CheckpointError: as ``rebuild``.
     """
     output = Path(cfg.output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if output.exists() and (not output.is_dir() or any(output.iterdir()) or output.samefile(".")):
         raise ValueError(f"{output} is there already: move it away, or give another output=FOLDER")
     if cfg.onnx:
         _require_onnx(cfg.exported)

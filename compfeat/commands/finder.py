@@ -21,8 +21,9 @@ OUTPUTS: Sequence[Output] = ("tracks", "overlay", "page", "results")
 
 @dataclass
 class Visit:
-    """One video of one visitor, who may have pressed Stop, or have gone."""
+    """One video of one visitor, a file, who may have pressed Stop, or have gone."""
 
+    video: Path
     stopped: bool = False
     left: bool = False
 
@@ -63,17 +64,14 @@ class Finder:
         self._one = Lock()
         self._closed = False
 
-    def find(
-        self, video: Path, score: float, classes: Sequence[str], every: int, visit: Visit, show: ShowProgress
-    ) -> Found | None:
+    def find(self, visit: Visit, score: float, classes: Sequence[str], every: int, show: ShowProgress) -> Found | None:
         """Looks at a video; one that is stopped ends there.
 
         Args:
-            video: a file.
+            visit: looked at with each frame.
             score: objects scored at least this are drawn and listed.
             classes: only objects of these; of none means of any.
             every: every n-th frame is looked at.
-            visit: looked at with each frame.
             show: makes the progress that is shown.
 
         Returns:
@@ -88,30 +86,23 @@ class Finder:
                 return None
             found = None
             try:
-                found = self._find(video, folder, score, classes, every, visit, show)
+                found = self._find(visit, folder, score, classes, every, show)
             finally:
                 if found is None:
                     rmtree(folder, ignore_errors=True)
             return found
 
     def _find(
-        self,
-        video: Path,
-        folder: Path,
-        score: float,
-        classes: Sequence[str],
-        every: int,
-        visit: Visit,
-        show: ShowProgress,
+        self, visit: Visit, folder: Path, score: float, classes: Sequence[str], every: int, show: ShowProgress
     ) -> Found | None:
-        frames = open_frames(video, every=every)
-        _require_shorter(video, self.longest)
+        frames = open_frames(visit.video, every=every)
+        _require_shorter(visit.video, self.longest)
         forget_after(self.predictor, self._forget, frames.fps)
         with _warned() as warnings:
             findings = find_objects(
                 self.predictor, frames, folder, OUTPUTS, show, lambda: visit.stopped or self._given_up(visit)
             )
-            kept = chosen(findings, score, classes or None)
+            kept = chosen(findings, score, classes)
             write_outputs(self.predictor, frames, findings, kept, folder, OUTPUTS, show, lambda: self._given_up(visit))
         if self._given_up(visit):
             return None

@@ -25,7 +25,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from compfeat.commands.config_check import check_config
+from compfeat.config_check import check_config
 from compfeat.training.module import NonFiniteLoss
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -86,11 +86,11 @@ def forget_after(predictor: VideoPredictor, seconds: float | None, fps: float) -
 
 
 def chosen(findings: Findings, score: float, classes: Sequence[str] | None) -> set[int]:
-    """The identities of the objects that are scored at least ``score`` and of one of the classes; None is any class."""
+    """The identities of the objects that are scored at least ``score`` and of one of the classes; of none: of any."""
     return {
         identity
         for identity, track in findings.tracks.items()
-        if track.score >= score and (classes is None or track.name in classes)
+        if track.score >= score and (not classes or track.name in classes)
     }
 
 

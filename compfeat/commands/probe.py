@@ -15,10 +15,10 @@ from omegaconf import OmegaConf
 from rich.table import Table
 from torchvision.io import write_png
 
-from compfeat.commands.config_check import check_config
 from compfeat.commands.console import console
 from compfeat.commands.launch import launch_named
 from compfeat.commands.train import recipe_for
+from compfeat.config_check import check_config
 from compfeat.data.datamodule import VISDataModule
 from compfeat.experiments.probes.attention import ClassProbe
 from compfeat.experiments.probes.clips import HeldOut, Maps, held_out_clips

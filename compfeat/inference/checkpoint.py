@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from safetensors.torch import save
 from torch import Tensor
 
+from compfeat.config_check import ConfigError, check_config
 from compfeat.inference.pretrained import coco_recipe
 from compfeat.models.weights import SAFETENSORS, WeightsError, load_pretrained, of_coco, read_safetensors
 
@@ -83,9 +85,14 @@ def rebuild(path: str | Path, **changes: Any) -> "VideoPredictor":
     """
     recipe, weights = (coco_recipe(), {}) if of_coco(path) else read_checkpoint(path)
     try:
+        check_config(OmegaConf.create({"predictor": recipe}), {})  # some values are looked at only with a frame
         predictor: VideoPredictor = instantiate({**recipe, **changes}, _convert_="all")
-    except InstantiationException as error:
-        raise CheckpointError(f"{path} describes what cannot be built: {' '.join(str(error).split())}") from error
+    except (ConfigError, InstantiationException) as error:
+        fault = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+        raise CheckpointError(f"{path} describes what cannot be built: {' '.join(str(fault).split())}") from error
+    known, told = len(predictor.categories), recipe["detector"]["num_classes"]
+    if known != told:
+        raise CheckpointError(f"{path} names {known} classes for a network that tells {told} apart")
     if of_coco(path):
         class_map = {label: category.id for label, category in enumerate(predictor.categories, start=1)}
         load_pretrained(predictor.detector, path, class_map)
@@ -127,6 +134,8 @@ def read_run_state(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is not a checkpoint written by train.py ({type(error).__name__})") from error
     if not isinstance(content, dict) or not {"predictor", "state_dict"} <= content.keys():
         raise CheckpointError(f"{path} is not a checkpoint written by train.py: it has no predictor and state_dict")
+    if not isinstance(content["state_dict"], Mapping) or not all(isinstance(key, str) for key in content["state_dict"]):
+        raise CheckpointError(f"{path} is not a checkpoint written by train.py: its state_dict does not name tensors")
     return content
 
 
@@ -161,7 +170,7 @@ def _strange_at(node: Any, where: str) -> Iterator[str]:
             if key == "_target_":
                 if not isinstance(value, str) or value not in PARTS:
                     yield f"{where} names {value!r}, which is no part of this project"
-            elif str(key).startswith("_"):  # _args_, _partial_, ...
+            elif not isinstance(key, str) or key.startswith("_"):  # _args_, _partial_, ...
                 yield f"{where} has {key!r}"
             else:
                 yield from _strange_at(value, f"{where}.{key}")

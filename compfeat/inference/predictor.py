@@ -74,7 +74,8 @@ class VideoPredictor:
     Args:
         detector: the network; it stays where it is, and frames follow it to its device.
         tracker: gives detections their identities.
-        categories: the classes, in the order of their labels; as ``Category`` or as mappings ``{"id", "name"}``.
+        categories: the classes, in the order of their labels, each with a name of its own; as ``Category`` or as
+            mappings ``{"id", "name"}``.
         support: holds the features of the support frames, for a network that uses them.
         labels: what is detected of an object, and how a tube comes to its class.
         size: (width, height) into which frames are fitted, keeping their ratio.
@@ -86,6 +87,9 @@ class VideoPredictor:
 
     Attributes:
         frame_size: (height, width) of the frames of the video that is looked at; None before the first.
+
+    Raises:
+        ValueError: two classes have one name, or one has none.
     """
 
     def __init__(
@@ -103,6 +107,9 @@ class VideoPredictor:
         self.detector = detector
         self.tracker = tracker
         self.categories = [c if isinstance(c, Category) else Category(**c) for c in categories]
+        names = self.class_names
+        if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+            raise ValueError(f"classes are told apart by their names, but these are {names}")
         self.size = (size[0], size[1])
         self.support = support
         self.labels = labels

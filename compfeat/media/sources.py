@@ -26,6 +26,12 @@ FOLDER_FPS = 6.0  # a folder names no rate; YouTube-VIS keeps every fifth frame 
 STREAMS = ("rtsp://", "rtsps://", "http://", "https://")
 TIMEOUT = 15.0  # seconds that a stream may keep silent; some cameras take several to answer
 MAY_LACK = 1.0  # seconds of its stated duration: sound may be longer than what is seen
+# What FFmpeg calls the formats of files that hold what they show, and of sound, which is told from damage. It reads
+# others too: playlists, which show whatever files they name (hls, concat, dash, sdp, image2), and text, which it draws.
+FORMATS = (
+    "apng,asf,avi,bmp_pipe,cine,dhav,dnxhd,dv,flac,flv,gif,gxf,h264,hevc,ivf,jpeg_pipe,m4v,matroska,mjpeg,mov,mp3,mpeg,"
+    "mpegts,mpegvideo,mxf,nut,obu,ogg,png_pipe,rm,tiff_pipe,vc1,wav,webp_pipe,wtv,yuv4mpegpipe"
+)
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +68,7 @@ def open_frames(
     """Opens a video, or a part of it.
 
     Args:
-        source: a video file (mp4, mov, mkv, webm, gif, avi, and what else FFmpeg reads), a folder of jpg or png images
+        source: a video file (mp4, mov, mkv, webm, gif, avi ...: ``FORMATS``), a folder of jpg or png images
             or a pattern of images (``"frames/*.png"``), both in natural order, ``"camera:0"``, or the address of a
             stream (``rtsp://``, ``http://``, ``https://``).
         start: seconds from the video's beginning; frames that begin to be shown before are left out. Files that can
@@ -164,7 +170,7 @@ class VideoFile:
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
-        with _readable(str(self.path)), av.open(str(self.path)) as container:
+        with _readable(str(self.path)), av.open(str(self.path), options={"format_whitelist": FORMATS}) as container:
             stream = video_stream(container)
             stream.thread_type = "AUTO"
             yield container, stream
@@ -288,7 +294,8 @@ def _readable(name: str, invalid: str = "it is damaged, incomplete, or no video 
     try:
         yield
     except av.FFmpegError as error:
-        reason = invalid if isinstance(error, av.InvalidDataError) else _reason(error)
+        # a format that is not among those let through is an invalid argument
+        reason = invalid if isinstance(error, av.InvalidDataError | av.ArgumentError) else _reason(error)
         raise VideoError(f"{name} cannot be read as a video: {reason}") from error
 
 

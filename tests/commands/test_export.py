@@ -109,7 +109,11 @@ def test_a_wrong_call_leaves_nothing_behind(run, cache, tmp_path):
     for call, told in calls.items():
         lines = export(*call, cache=cache, code=2).stderr.splitlines()
         assert len(lines) == 1 and lines[0].startswith("error: ") and told in lines[0], lines
-    assert {path.name for path in tmp_path.iterdir()} == {"kept", "text.ckpt"}
+    here = tmp_path / "here"  # which would be another folder than the one that is looked at afterwards
+    here.mkdir()
+    told = export(ckpt, "output=.", cache=cache, code=2, cwd=here).stderr
+    assert told == "error: . is there already: move it away, or give another output=FOLDER\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"kept", "text.ckpt", "here"} and not any(here.iterdir())
     assert (kept / "a.txt").read_text() == "mine"
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -15,7 +16,8 @@ from PIL import Image
 from pycocotools import mask as rle
 
 from compfeat.commands import predict as command
-from compfeat.commands.predict import find_objects, require_known, write_outputs
+from compfeat.commands.predict import chosen, find_objects, require_known, write_outputs
+from compfeat.findings.journal import Track
 from compfeat.media.sources import open_frames
 
 ALL = ["tracks", "overlay", "page", "results", "masks", "coco_video"]
@@ -107,6 +109,12 @@ def test_what_holds_all_masks_is_left_out_where_there_are_too_many(tmp_path, mon
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"frames.jsonl", "tracks.csv", "overlay.mp4", "video.mp4", "masks"}
     assert "not written: page, results, coco_video; 6 masks are more than the 5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("classes", "kept"), [(None, {1, 2}), ([], {1, 2}), (["dog"], {2})])
+def test_where_no_class_is_asked_for_objects_of_any_are_drawn(classes, kept):
+    tracks = {1: Track(1, 1, "cat", 0.9), 2: Track(2, 2, "dog", 0.8), 3: Track(3, 2, "dog", 0.2)}
+    assert chosen(SimpleNamespace(tracks=tracks), 0.3, classes) == kept
 
 
 def test_a_class_that_the_network_does_not_know_is_named():

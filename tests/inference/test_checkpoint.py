@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,39 @@ def test_what_is_no_checkpoint_is_named(tmp_path):
 def test_weights_that_do_not_fit_are_named(write):
     with pytest.raises(CheckpointError, match="its weights do not fit the network it describes"):
         VideoPredictor.from_checkpoint(write(lambda recipe: recipe["detector"].update(box_channels=8)))
+
+
+STRANGE = {
+    "size='ab'": (lambda recipe: recipe.update(size="ab"), 'predictor.size="ab"'),
+    "batch_size=-1": (lambda recipe: recipe.update(batch_size=-1), "predictor.batch_size=-1"),
+    "a text as a threshold": (
+        lambda recipe: recipe["labels"].update(detections="x"),
+        'predictor.labels.detections="x"',
+    ),
+    "a number as a key": (lambda recipe: recipe.update({1: 2}), "predictor has 1"),
+    "a number as a name": (lambda recipe: recipe.update(categories=[{"id": 1, "name": 5}]), "these are [5]"),
+    "one name twice": (
+        lambda recipe: recipe.update(categories=[{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}]),
+        "these are ['cat', 'cat']",
+    ),
+    "too few classes": (
+        lambda recipe: recipe.update(categories=[]),
+        "names 0 classes for a network that tells 1 apart",
+    ),
+    "classes that are none": (lambda recipe: recipe.update(categories=[{"a": 1}]), "unexpected keyword argument 'a'"),
+}
+
+
+@pytest.mark.parametrize("change", STRANGE)
+def test_a_recipe_that_cannot_be_is_told_before_a_frame_is_looked_at(change, write):
+    strange, told = STRANGE[change]
+    with pytest.raises(CheckpointError, match=f"a.ckpt .*{re.escape(told)}") as caught:
+        VideoPredictor.from_checkpoint(write(strange))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("weights", [[], "abc", {1: torch.zeros(1)}, {"detector.mean": "x"}, {}])
+def test_weights_that_are_none_are_told(weights, content, tmp_path):
+    torch.save(content | {"state_dict": weights}, tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match="a.ckpt"):
+        VideoPredictor.from_checkpoint(tmp_path / "a.ckpt")

@@ -102,6 +102,20 @@ def test_a_video_filmed_upright_is_turned(tmp_path):
         assert (written.width, written.height, written.rotation) == (48, 64, 0)
 
 
+@pytest.mark.parametrize("suffix", ["m3u8", "ffconcat", "txt"])
+def test_what_names_other_files_or_is_text_is_no_video(suffix, tmp_path):
+    write_video(tmp_path / "private.mp4", coloured(3), fps=10)
+    content = {
+        "m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nprivate.mp4\n#EXT-X-ENDLIST\n",
+        "ffconcat": "ffconcat version 1.0\nfile private.mp4\n",
+        "txt": "milk and bread\n" * 30,
+    }
+    path = tmp_path / f"a.{suffix}"
+    path.write_text(content[suffix])
+    with pytest.raises(VideoError, match="cannot be read as a video: it is damaged, incomplete, or no video at all"):
+        open_frames(path)
+
+
 def test_a_folder_is_read_in_natural_order(tmp_path):
     for number in (10, 9, 1):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((4, 6, 3), (0, 0, number), np.uint8))

@@ -9,10 +9,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from compfeat.commands.benchmark import BENCHMARKS
-from compfeat.commands.config_check import ConfigError, check_config
 from compfeat.commands.convert import CONVERTERS
 from compfeat.commands.launch import CONF
 from compfeat.commands.probe import PROBES
+from compfeat.config_check import ConfigError, check_config
 
 NAMED = {"benchmark": BENCHMARKS, "convert": CONVERTERS, "probe": PROBES}  # commands that are named by a config
 CONFIGS = sorted(
