@@ -1,6 +1,5 @@
 """Converts data sets of other forms into the YouTube-VIS layout, and back."""
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from compfeat.data.convert.labelled import LabelledVideos
 from compfeat.data.convert.layout_writer import refuse_to_overwrite, write_split
 from compfeat.data.convert.mots import MOTSVideos
 from compfeat.evaluation.results import ResultsError, validate_results
-from compfeat.files import write_json
+from compfeat.files import read_json, write_json
 from compfeat.progress import tracked
 
 
@@ -86,7 +85,7 @@ def coco_video(cfg: COCOVideoConfig) -> None:
     annotations = VISAnnotations(path, path.parent, AnnotationIndex.open(path))  # the frames need not be there
     results = None
     if cfg.results is not None:
-        results = json.loads(Path(cfg.results).read_bytes())
+        results = read_json(cfg.results)
         if problems := validate_results(results, annotations.ground_truth(range(len(annotations)))):
             raise ResultsError(f"{cfg.results} does not fit {path}: {problems[0]} ({len(problems)} in all)")
     content = to_coco_video(annotations, annotations.categories, results)

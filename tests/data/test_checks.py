@@ -70,6 +70,11 @@ TRIANGLE = [1, 1, 8, 1, 8, 8]
             "[20, 40]",
         ),
         (
+            no_mask([HEIGHT, WIDTH], None),
+            "video 1 (v1), annotation 10: frame 0: the mask is not valid: it is {'size': [20, 40], 'counts': None}, "
+            'not RLE of the form {"size": [height, width], "counts": ...}',
+        ),
+        (
             no_mask([HEIGHT, WIDTH], [10, 5]),
             "video 1 (v1), annotation 10: frame 0: the mask is not valid: its runs fill 15 pixels of 20 x 40",
         ),

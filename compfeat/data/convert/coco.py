@@ -1,6 +1,5 @@
 """Reads COCO json over the frames of videos, as labelling tools export it."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -10,10 +9,10 @@ from typing import Any
 
 from pycocotools import mask as rle
 
-from compfeat.data.annotations.entries import read_text
 from compfeat.data.annotations.layout import NotFound, find_images, missing_frames
 from compfeat.data.convert.labelled import LabelledObject, LabelledVideo
 from compfeat.data.errors import AnnotationError
+from compfeat.files import read_json
 from compfeat.masks import whole_rle
 from compfeat.structures import RLE, Category
 
@@ -51,6 +50,7 @@ class COCOVideos:
 
     Raises:
         FileNotFoundError: there is no json, or there are no frames.
+        ValueError: a file is not json.
         AnnotationError: a json is not in this form, or a frame is missing, there twice, or of another size than others
             of its video. While iterating: an annotation has no identity or no mask, its mask is of another size than
             its frame, or an object is twice in a frame.
@@ -114,10 +114,7 @@ class _Export:
 
     def __init__(self, path: Path, name: str, one_of_many: bool, images: Path | None) -> None:
         self.path, self._prefix, self._one_of_many = path, name, one_of_many
-        try:
-            content = json.loads(read_text(path))
-        except ValueError as error:
-            raise AnnotationError(f"{path} is not json: {error}") from error
+        content = read_json(path)
         with _in_format(path):
             self.categories = [(category["id"], str(category["name"])) for category in content["categories"]]
             self.annotations: dict[Any, list[dict]] = {image["id"]: [] for image in content["images"]}
