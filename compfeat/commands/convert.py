@@ -92,7 +92,7 @@ def coco_video(cfg: COCOVideoConfig) -> None:
     write_json(output, content)
     objects = len({annotation["instance_id"] for annotation in content["annotations"]})
     counts = f"{len(content['videos'])} videos, {len(content['images'])} frames, {objects} objects"
-    console.print(f"[green]converted[/]: {counts} in {output}", soft_wrap=True)
+    console.print(f"converted: {counts} in {output}", style="green", soft_wrap=True)
 
 
 CONVERTERS: dict[str, Callable[[Any], None]] = {
@@ -123,9 +123,9 @@ def _convert(source: LabelledVideos, cfg: ConvertConfig) -> None:
     crowds = f", {statistics.crowds} crowd regions" if statistics.crowds else ""
     counts = f"{statistics.videos} videos, {statistics.frames} frames, {len(statistics.track_lengths)} objects"
     kinds = f"{len(statistics.objects)} of {len(source.categories)} classes ({classes})"
-    console.print(f"[green]converted[/]: {counts} of {kinds}{crowds} in {output / cfg.split}", soft_wrap=True)
+    console.print(f"converted: {counts} of {kinds}{crowds} in {output / cfg.split}", style="green", soft_wrap=True)
     if found:
-        console.print(f"[bold red]{found} errors[/]")
+        console.print(f"{found} errors", style="bold red")
         sys.exit(1)
 
 

@@ -77,7 +77,8 @@ def evaluate(cfg: EvaluateConfig) -> None:
         predict = partial(predict_in_shares, make, devices=devices)
     measured = measure(predict, data, output, "evaluating")
     if measured is None:
-        console.print(f"[bold red]no ground truth in this split: nothing can be scored[/]; results in {output}")
+        console.print("no ground truth in this split: nothing can be scored", style="bold red")
+        console.print(f"results in {output}", soft_wrap=True)
         return
     _tell_dashboard(cfg, data, measured)
     _tell(measured, output)
