@@ -100,13 +100,12 @@ class COCOVideos:
 
     def _identity(self, annotation: dict, where: str) -> tuple[Any, bool]:
         """Identity, and whether the annotation is a crowd region."""
-        attributes = annotation.get("attributes") or {}
         identity = _look_up(annotation, self._key)
         if identity is None:
             raise AnnotationError(
                 f"{where} has no {self._key}, by which others tell the same object in other frames: {ADVICE}"
             )
-        return identity, bool(annotation.get("iscrowd")) and self._key not in attributes
+        return identity, bool(annotation.get("iscrowd")) and self._key not in _attributes(annotation)
 
 
 class _Export:
@@ -209,9 +208,13 @@ def _find_folder(path: Path, names: Sequence[str]) -> Path:
 
 def _look_up(annotation: dict, key: str) -> Any:
     """The value of a key in the attributes of an annotation or in itself; None where it is empty."""
-    attributes = annotation.get("attributes") or {}
-    value = attributes.get(key, annotation.get(key) if key != "id" else None)
+    value = _attributes(annotation).get(key, annotation.get(key) if key != "id" else None)
     return None if value == "" else value
+
+
+def _attributes(annotation: dict) -> dict:
+    attributes = annotation.get("attributes")
+    return attributes if isinstance(attributes, dict) else {}  # others have lists there
 
 
 def _identity_key(exports: Sequence[_Export]) -> str:
@@ -238,7 +241,7 @@ def _merge_categories(exports: Sequence[_Export]) -> list[Category]:
 def _mask(segmentation: Any, height: int, width: int) -> RLE:
     if not segmentation:
         raise ValueError("it has no mask, only a box at best: outline the object as a polygon or mask")
-    if isinstance(segmentation, dict):
+    if not isinstance(segmentation, list):
         return whole_rle(segmentation, height, width)
     polygons = [polygon for polygon in segmentation if len(polygon) >= 6]  # a line has no inside
     return rle.merge(rle.frPyObjects(polygons or [[0.0] * 6], height, width))

@@ -183,6 +183,8 @@ def test_an_export_of_label_studio(tmp_path):
         ),
         ([(1, 1, {"size": [HEIGHT, WIDTH], "counts": [7]}, track(0))], "its runs fill 7 pixels of 20 x 40"),
         ([(1, 1, {"size": [HEIGHT, WIDTH]}, track(0))], "annotation 1 of v/0.png: it is .*, not RLE of the form"),
+        ([(1, 1, "0", track(0))], "annotation 1 of v/0.png: it is '0', not RLE of the form"),
+        ([(1, 1, [POLYGON], {"attributes": ["blurred"]})], "no annotation of .* tells which object"),
         ([(9, 1, [POLYGON], track(0))], "annotation 1 names an image or category that is not listed"),
     ],
 )
