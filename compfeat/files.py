@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, and which files are frames."""
+"""Files and folders that are there whole or not at all, json in files, and which files are frames."""
 
 import json
 import tempfile
@@ -49,3 +49,11 @@ def write_json(path: str | Path, content: Any, indent: int | None = None) -> Non
     """Writes a json file, as ``written_whole``."""
     with written_whole(path) as partial:
         partial.write_text(json.dumps(content, indent=indent), encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """The content of a json file; ValueError, which names the file, where it is not json."""
+    try:
+        return json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:  # the latter where it is nested too deeply
+        raise ValueError(f"{path} is not json: {error}") from error

@@ -1,6 +1,7 @@
 """Run-length encoded masks: to pixels, at the size they are needed in, from those inside a box, and in json."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -8,6 +9,8 @@ import numpy as np
 from pycocotools import mask as rle
 
 from compfeat.structures import RLE
+
+COMPRESSED = re.compile(rb"[0-o]*[0-O]")  # the characters of compressed RLE; the last one says that no more follow
 
 
 def decode_mask(segmentation: RLE | None, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -78,39 +81,82 @@ def rle_of_json(segmentation: Mapping[str, Any]) -> RLE:
     return {"size": segmentation["size"], "counts": segmentation["counts"].encode("ascii")}
 
 
-def whole_rle(segmentation: Mapping[str, Any], height: int, width: int) -> RLE:
+def whole_rle(segmentation: Any, height: int, width: int) -> RLE:
     """An RLE as it stands in a json, ``counts`` a list of run lengths or compressed text, as compressed RLE.
 
     Raises:
-        ValueError: it is of another size, or its runs do not fill it.
-        KeyError, TypeError, AttributeError: it is no RLE.
+        ValueError: it is no RLE, of another size, or its runs do not fill it.
     """
-    size, counts = segmentation["size"], segmentation["counts"]
+    pixels = height * width
+    match segmentation:
+        case {"size": [int(), int()] as size, "counts": str() | bytes() as counts}:
+            runs = run_lengths(counts.encode() if isinstance(counts, str) else counts)
+        case {"size": [int(), int()] as size, "counts": list() as counts} if _are_lengths(counts):
+            runs = np.array(counts, object)  # however large: a json may hold any number
+        case _:
+            form = '{"size": [height, width], "counts": ...}'
+            raise ValueError(f"it is {segmentation!r:.80}, not RLE of the form {form}")
     if list(size) != [height, width]:
         raise ValueError(f"its size is {list(size)}, that of the video [{height}, {width}]")
-    runs = np.array(counts, np.int64) if isinstance(counts, list) else run_lengths(counts.encode())
-    if len(runs) and runs.min() < 0 or runs.sum() != height * width:
+    if not _fill(runs, pixels):
         raise ValueError(f"its runs fill {runs.sum()} pixels of {height} x {width}")
     return rle.frPyObjects({"size": list(size), "counts": runs.tolist()}, height, width)
+
+
+def are_whole(masks: Sequence[bytes], pixels: int) -> bool:
+    """Whether all these are compressed RLE whose runs fill so many pixels: sooner told of many than one by one."""
+    if not masks or not all(map(COMPRESSED.fullmatch, masks)):
+        return not masks
+    numbers, last = _numbers(b"".join(masks))
+    ends = np.searchsorted(last, np.cumsum([len(mask) for mask in masks]))
+    return all(_fill(_added_up(runs), pixels) for runs in np.split(numbers, ends[:-1]))
 
 
 def run_lengths(counts: bytes) -> np.ndarray:
     """The int64 run lengths of COCO's compressed RLE.
 
-    Each is written in groups of five bits, the lowest first, from the character 48 on; bit 6 says that another group
-    follows, the highest bit of the last one is the sign. From the fourth on they are differences to the last but one.
+    Raises:
+        ValueError: it is none.
     """
-    groups = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
+    if not COMPRESSED.fullmatch(counts):
+        raise ValueError("its counts are not compressed RLE")
+    numbers, _ = _numbers(counts)
+    return _added_up(numbers)
+
+
+def _are_lengths(counts: list) -> bool:
+    return all(type(count) is int and count >= 0 for count in counts)
+
+
+def _fill(runs: np.ndarray, pixels: int) -> bool:
+    """Whether runs fill a mask of so many pixels; pycocotools has no room for more of them than that, and one."""
+    return bool(0 < len(runs) <= pixels + 1 and runs.min() >= 0 and runs.sum() == pixels)
+
+
+def _numbers(text: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of compressed RLE, int64, and where the last character of each is.
+
+    Each is written in groups of five bits, the lowest first, from the character 48 on; bit 6 says that another group
+    follows, the highest bit of the last one is the sign.
+    """
+    groups = np.frombuffer(text, np.uint8) - np.uint8(48)
     last = np.flatnonzero(groups < 32)
-    if not len(last) or last[-1] != len(groups) - 1:
-        raise ValueError("a mask is not compressed RLE")
     first = np.concatenate([[0], last[:-1] + 1])
-    shifts = 5 * (np.arange(len(groups)) - np.repeat(first, last - first + 1))
-    values = np.add.reduceat((groups & 31) << shifts, first)
-    values -= ((groups[last] & 16) > 0) * (np.int64(1) << (shifts[last] + 5))
-    values[1::2] = np.cumsum(values[1::2])
-    values[2::2] = np.cumsum(values[2::2])
-    return values
+    numbers = (groups[last] ^ 16).astype(np.int64) - 16
+    longer = np.flatnonzero(first < last)
+    at = last[longer] - 1
+    while len(longer):  # groups lower than the last, numbers that have no more of them drop out
+        numbers[longer] = numbers[longer] << 5 | groups[at] & 31
+        further = first[longer] < at
+        longer, at = longer[further], at[further] - 1
+    return numbers, last
+
+
+def _added_up(numbers: np.ndarray) -> np.ndarray:
+    """The runs, in place: from the fourth on numbers are differences to the last but one."""
+    for start in (1, 2):
+        numbers[start::2].cumsum(out=numbers[start::2])
+    return numbers
 
 
 def _sample(ends: np.ndarray, height: int, width: int, rows: int, columns: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 import pytest
 
-from compfeat.files import folder_written_whole, written_whole
+from compfeat.files import folder_written_whole, read_json, written_whole
 
 
 class Failed(Exception):
@@ -35,3 +35,11 @@ def test_two_may_write_the_same_at_once_and_others_can_read_it(tmp_path):
         (partial / "a.txt").write_text("late")
     assert (folder / "a.txt").read_text() == "whole"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "plain", "split"]
+
+
+@pytest.mark.parametrize("content", [b"[1, 2", b'["\xff"]', b"[" * 100_000, b""])
+def test_what_is_not_json_is_named(tmp_path, content):
+    path = tmp_path / "results.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^{path} is not json: "):
+        read_json(path)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as rle
 
-from compfeat.masks import decode_mask, encode_inside, run_lengths
+from compfeat.masks import are_whole, decode_mask, encode_inside, run_lengths, whole_rle
 
 sides = st.integers(1, 70)
 
@@ -71,3 +71,37 @@ def test_nothing_is_an_empty_mask():
 def test_broken_runs_are_an_error(counts):
     with pytest.raises(ValueError, match="runs of a mask|compressed RLE"):
         decode_mask({"size": [HEIGHT, WIDTH], "counts": counts}, (5, 5))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 20) | st.integers(-3, 3_000_000), min_size=1, max_size=12), max_size=4))
+def test_many_masks_are_whole_where_each_of_them_is(masks):
+    def written(runs):
+        differences = [run - (runs[i - 2] if i > 2 else 0) for i, run in enumerate(runs)]
+        return b"".join(map(compressed_number, differences))
+
+    def is_whole(runs):
+        try:
+            return whole_rle({"size": [1, pixels], "counts": runs}, 1, pixels)["counts"] == written(runs)
+        except ValueError:
+            return False
+
+    pixels = max(1, sum(masks[0])) if masks else 1
+    assert are_whole([written(runs) for runs in masks], pixels) == all(map(is_whole, masks))
+
+
+def compressed_number(value):
+    """As pycocotools writes it."""
+    groups = b""
+    while True:
+        group, value = value & 31, value >> 5
+        more = value != (-1 if group & 16 else 0)
+        groups += bytes([48 + group + 32 * more])
+        if not more:
+            return groups
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"P", b"\xe9", compressed(box_mask(0, 0, 5, 5))["counts"].encode() + b"P"])
+def test_a_mask_that_is_cut_short_does_not_go_on_in_the_next(spoilt):
+    sound = compressed(box_mask(0, 0, 5, 5))["counts"].encode()
+    assert are_whole([sound, sound], HEIGHT * WIDTH) and not are_whole([spoilt, sound], HEIGHT * WIDTH)

@@ -40,11 +40,11 @@ def check_data(cfg: CheckDataConfig) -> None:
         found += tell_faults(check)
         _print_statistics(check)
     if found:
-        console.print(f"[bold red]{found} errors[/]")
+        console.print(f"{found} errors", style="bold red")
         sys.exit(1)
     path = Path(cfg.output) / "clips.png"
     _write_clips(data, cfg.clips, path)
-    console.print(f"[green]no errors[/]; sample clips as the network gets them: {path}", soft_wrap=True)
+    console.print(f"no errors; sample clips as the network gets them: {path}", style="green", soft_wrap=True)
 
 
 def tell_faults(check: SplitCheck) -> int:
@@ -53,7 +53,7 @@ def tell_faults(check: SplitCheck) -> int:
     for faults in tracked(check.run(), str(check.path), check.steps, "entries"):
         found += len(faults)
         for fault in faults:
-            console.print(f"error: {fault}", style="red", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"error: {fault}", style="red", highlight=False, soft_wrap=True)
     return found
 
 
@@ -88,4 +88,4 @@ def _print_statistics(check: SplitCheck) -> None:
         print_table("objects by class", dict(statistics.objects.most_common()), "{:d}")
     else:
         print_table("content", dict(list(counts.items())[:4]), "{:.0f}")
-        console.print("[bold red]NO GROUND TRUTH in this split[/]")
+        console.print("NO GROUND TRUTH in this split", style="bold red")

@@ -7,7 +7,8 @@ from rich.table import Table
 
 from compfeat.machine import rank
 
-console = Console(quiet=rank() > 0)
+# Paths and names are printed as they are: "run [v1]" is no markup, "a:car:b" no picture of a car.
+console = Console(quiet=rank() > 0, markup=False, emoji=False)
 
 
 def print_table(title: str, values: Mapping[str, float], form: str = "{:.4f}") -> None:

@@ -1,6 +1,5 @@
 """Converts data sets of other forms into the YouTube-VIS layout, and back."""
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from compfeat.data.convert.labelled import LabelledVideos
 from compfeat.data.convert.layout_writer import refuse_to_overwrite, write_split
 from compfeat.data.convert.mots import MOTSVideos
 from compfeat.evaluation.results import ResultsError, validate_results
-from compfeat.files import write_json
+from compfeat.files import read_json, write_json
 from compfeat.progress import tracked
 
 
@@ -86,14 +85,14 @@ def coco_video(cfg: COCOVideoConfig) -> None:
     annotations = VISAnnotations(path, path.parent, AnnotationIndex.open(path))  # the frames need not be there
     results = None
     if cfg.results is not None:
-        results = json.loads(Path(cfg.results).read_bytes())
+        results = read_json(cfg.results)
         if problems := validate_results(results, annotations.ground_truth(range(len(annotations)))):
             raise ResultsError(f"{cfg.results} does not fit {path}: {problems[0]} ({len(problems)} in all)")
     content = to_coco_video(annotations, annotations.categories, results)
     write_json(output, content)
     objects = len({annotation["instance_id"] for annotation in content["annotations"]})
     counts = f"{len(content['videos'])} videos, {len(content['images'])} frames, {objects} objects"
-    console.print(f"[green]converted[/]: {counts} in {output}", soft_wrap=True)
+    console.print(f"converted: {counts} in {output}", style="green", soft_wrap=True)
 
 
 CONVERTERS: dict[str, Callable[[Any], None]] = {
@@ -124,9 +123,9 @@ def _convert(source: LabelledVideos, cfg: ConvertConfig) -> None:
     crowds = f", {statistics.crowds} crowd regions" if statistics.crowds else ""
     counts = f"{statistics.videos} videos, {statistics.frames} frames, {len(statistics.track_lengths)} objects"
     kinds = f"{len(statistics.objects)} of {len(source.categories)} classes ({classes})"
-    console.print(f"[green]converted[/]: {counts} of {kinds}{crowds} in {output / cfg.split}", soft_wrap=True)
+    console.print(f"converted: {counts} of {kinds}{crowds} in {output / cfg.split}", style="green", soft_wrap=True)
     if found:
-        console.print(f"[bold red]{found} errors[/]")
+        console.print(f"{found} errors", style="bold red")
         sys.exit(1)
 
 

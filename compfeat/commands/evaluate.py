@@ -11,13 +11,16 @@ from hydra.utils import instantiate
 
 from compfeat.commands.console import console, print_table
 from compfeat.commands.loading import find_devices, predictor_maker
+from compfeat.data.annotations.index import AnnotationIndex
 from compfeat.data.annotations.layout import find_annotations
+from compfeat.data.annotations.reader import VISAnnotations
 from compfeat.data.datamodule import VISDataModule
 from compfeat.evaluation.breakdown import KINDS
 from compfeat.evaluation.tube_ap import METRICS, Results, Truth
 from compfeat.experiments.dashboard import Dashboard
 from compfeat.experiments.measurement import Measurement, Predict, measure, score
 from compfeat.experiments.record import Run, run_folder
+from compfeat.files import read_json
 from compfeat.inference.shares import predict_in_shares
 from compfeat.quantities import Count, Seed
 
@@ -45,6 +48,7 @@ def evaluate(cfg: EvaluateConfig) -> None:
     Raises:
         ValueError: neither or both are given, the checkpoint is of other classes than the data, or the package that
             computes what ``tracking`` asks for is not installed.
+        AnnotationError: the ground truth is not in the YouTube-VIS format.
         ResultsError: the results do not fit the ground truth.
     """
     if (cfg.ckpt is None) == (cfg.results is None):
@@ -52,7 +56,7 @@ def evaluate(cfg: EvaluateConfig) -> None:
     tracking_metrics = _tracking_metrics() if cfg.tracking else None  # what is missing is told first
     output = Path(cfg.output)
     if cfg.results is not None:
-        results = json.loads(Path(cfg.results).read_bytes())
+        results = read_json(cfg.results)
         truth = _truth(instantiate(cfg.data))
         _tell(score(truth, results, output), output)
         if tracking_metrics:
@@ -73,7 +77,8 @@ def evaluate(cfg: EvaluateConfig) -> None:
         predict = partial(predict_in_shares, make, devices=devices)
     measured = measure(predict, data, output, "evaluating")
     if measured is None:
-        console.print(f"[bold red]no ground truth in this split: nothing can be scored[/]; results in {output}")
+        console.print("no ground truth in this split: nothing can be scored", style="bold red")
+        console.print(f"results in {output}", soft_wrap=True)
         return
     _tell_dashboard(cfg, data, measured)
     _tell(measured, output)
@@ -86,12 +91,12 @@ def _truth(data: VISDataModule) -> dict:
     """The annotations of the validation split, whether or not its frames are on disk."""
     data.prepare_data()
     path = find_annotations(data.folder, data.val_split or data.train_split)
-    truth = json.loads(path.read_bytes())
-    if not truth.get("annotations"):
+    annotations = VISAnnotations(path, path.parent, AnnotationIndex.open(path, data.cache))
+    if not annotations.has_annotations:
         raise ValueError(
             f"there is no ground truth in {path}: nothing can be scored; data.val_split=NAME takes another"
         )
-    return truth
+    return annotations.ground_truth(range(len(annotations)))
 
 
 def _tell(measured: Measurement, output: Path) -> None:

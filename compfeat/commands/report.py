@@ -38,7 +38,7 @@ def report(cfg: ReportConfig) -> None:
         _print(contents.other, f"{contents.other.title}: AP", lambda line: f"{line.row}, {line.name}")
     for one in contents.unfinished:
         said = f": {one.run.error}" if one.run.error else ""
-        console.print(f"{one.folder.name}: {one.run.status}{said}", soft_wrap=True, markup=False)
+        console.print(f"{one.folder.name}: {one.run.status}{said}", soft_wrap=True)
     console.print(
         f"ours: mean ± standard deviation; gain: mean ± standard error, {words.CLEARLY} more than three of them from "
         f"zero, {words.SAME} of the paper's sign, {words.UNLIKE} not",

@@ -100,7 +100,8 @@ class SplitCheck:
         for category in self._entries["categories"]:
             faults += [f"category {_identity(category)}: {fault}" for fault in _lacks("categories", category)]
         for key, what in (("categories", "id"), ("categories", "name"), ("videos", "id")):
-            values = Counter(e[what] for e in self._entries[key] if isinstance(e, dict) and what in e)
+            entries = [entry for entry in self._entries[key] if isinstance(entry, dict)]
+            values = Counter(entry[what] for entry in entries if isinstance(entry.get(what), NEEDED[key][what]))
             faults += [f"{key}: the {what} {value} is there {n} times" for value, n in values.items() if n > 1]
         return faults
 
@@ -146,12 +147,17 @@ class SplitCheck:
             return [f"{where}: {fault}" for fault in (*faults, f"there is no video {entry['video_id']}")]
         segmentations, frames = entry["segmentations"], len(video["file_names"])
         for key in ("segmentations", "bboxes", "areas", "occlusion"):
-            if entry.get(key) is not None and len(entry[key]) != frames:
-                faults.append(f"it has {len(entry[key])} {key}, but its video has {frames} frames")
+            listed = entry.get(key)
+            if listed is not None and not isinstance(listed, list):
+                faults.append(f"{key} is {listed!r:.40}, not list")
+            elif listed is not None and len(listed) != frames:
+                faults.append(f"it has {len(listed)} {key}, but its video has {frames} frames")
         visible = sum(bool(segmentation) for segmentation in segmentations)
         if not visible:
             faults.append("no frame shows it")
-        boxes = entry.get("bboxes") or [None] * len(segmentations)
+        boxes = entry.get("bboxes")
+        if not isinstance(boxes, list) or not boxes:
+            boxes = [None] * len(segmentations)
         for frame, (segmentation, box) in enumerate(zip(segmentations, boxes, strict=False)):
             if fault := _check_mask(segmentation, box, video["height"], video["width"]):
                 faults.append(f"frame {frame}: {fault}")
@@ -212,7 +218,7 @@ def _check_mask(segmentation: Any, box: Any, height: int, width: int) -> str | N
         return "the mask has no pixel"
     if not box:
         return None
-    if not isinstance(box, list) or len(box) != 4:
+    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(side, int | float) for side in box):
         return f"the box {box!r:.60} is not [x, y, width, height]"
     right = _corners(segmentation, mask)
     given = np.array(box, float)

@@ -1,12 +1,12 @@
 """results.json, the file by which VIS results are exchanged: made of tubes, checked, written, packed."""
 
-import math
+import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compfeat.masks import json_rle
+from compfeat.masks import are_whole, json_rle, whole_rle
 from compfeat.structures import Tube
 
 ENTRIES = 10  # of a video
@@ -18,34 +18,67 @@ class ResultsError(ValueError):
 
 
 def validate_results(results: Any, ground_truth: Mapping[str, Any]) -> list[str]:
-    """Everything that is wrong with loaded results, each named by entry and video; empty if nothing is."""
+    """Everything that is wrong with loaded results, each named by entry and video; empty if nothing is.
+
+    Masks must be RLE or nothing. Those whose ``counts`` are bytes, as only pycocotools makes them, are taken as whole.
+    """
     if not isinstance(results, list):
         return ["results must be a list of entries"]
     videos = {video["id"]: video for video in ground_truth["videos"]}
     categories = {category["id"] for category in ground_truth["categories"]}
+    whole: set[tuple] = set()  # tubes whose masks were found to be so: one may be listed under several classes
     problems = []
     for number, entry in enumerate(results):
-        missing = [key for key in REQUIRED if key not in entry]
-        where = f"results entry {number} (video {entry.get('video_id')})"
-        if missing:
+        where = f"results entry {number}"
+        if not isinstance(entry, dict):
+            problems.append(f"{where}: it is {entry!r:.40}, not an object of {', '.join(REQUIRED)}")
+            continue
+        where += f" (video {entry.get('video_id')!r:.40})"
+        if missing := [key for key in REQUIRED if key not in entry]:
             problems.append(f"{where}: {', '.join(missing)} missing")
             continue
-        if entry["category_id"] not in categories:
-            problems.append(f"{where}: unknown category {entry['category_id']}")
-        if not isinstance(entry["score"], int | float) or not math.isfinite(entry["score"]):
-            problems.append(f"{where}: the score {entry['score']} is not a finite number")
-        video = videos.get(entry["video_id"])
-        if video is None:
+        if not _is_among(entry["category_id"], categories):
+            problems.append(f"{where}: unknown category {entry['category_id']!r:.40}")
+        if not isinstance(entry["score"], int | float) or not abs(entry["score"]) <= sys.float_info.max:
+            problems.append(f"{where}: the score {entry['score']!r:.40} is not a finite number")
+        if not _is_among(entry["video_id"], videos):
             problems.append(f"{where}: unknown video")
             continue
+        masks, video = entry["segmentations"], videos[entry["video_id"]]
+        if not isinstance(masks, list | tuple):
+            problems.append(f"{where}: the segmentations are {masks!r:.40}, not a list")
+            continue
         frames = len(video["file_names"])
-        if len(entry["segmentations"]) != frames:
-            problems.append(f"{where}: {len(entry['segmentations'])} segmentations for {frames} frames")
-        size = [video["height"], video["width"]]
-        wrong = [i for i, mask in enumerate(entry["segmentations"]) if mask and list(mask["size"]) != size]
-        if wrong:
-            problems.append(f"{where}: the mask of frame {wrong[0]} is not of the video's size {size}")
+        if len(masks) != frames:
+            problems.append(f"{where}: {len(masks)} segmentations for {frames} frames")
+        if fault := _fault(masks, video["height"], video["width"], whole):
+            problems.append(f"{where}: {fault}")
     return problems
+
+
+def _is_among(identity: Any, known: Container) -> bool:
+    return isinstance(identity, Hashable) and identity in known
+
+
+def _fault(masks: Sequence[Any], height: int, width: int, whole: set[tuple]) -> str | None:
+    """What is wrong with the first mask of a tube that is not as it should be; notes in ``whole`` that none is."""
+    shown = [mask for mask in masks if mask]
+    if all(_is_compressed(mask, [height, width]) for mask in shown):
+        tube = (height, width, *(mask["counts"] for mask in shown))
+        if tube in whole or are_whole([text.encode() for text in tube[2:] if isinstance(text, str)], height * width):
+            whole.add(tube)
+            return None
+    for frame, mask in enumerate(masks):  # each by itself, to say which and why
+        try:
+            if mask:
+                whole_rle(mask, height, width)
+        except ValueError as error:
+            return f"the mask of frame {frame}: {error}"
+    return None
+
+
+def _is_compressed(mask: Any, size: list[int]) -> bool:
+    return isinstance(mask, dict) and mask.get("size") == size and isinstance(mask.get("counts"), str | bytes)
 
 
 def to_results(video_id: int, length: int, tubes: Sequence[Tube], category_ids: Sequence[int]) -> list[dict]:

@@ -1,6 +1,5 @@
 """Tube AP and AR of YouTube-VIS (Yang et al. 2019), with masks read by stock pycocotools."""
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
@@ -13,6 +12,7 @@ from compfeat.evaluation.average_precision import precision_and_recall
 from compfeat.evaluation.results import ResultsError, validate_results
 from compfeat.evaluation.tube_matching import THRESHOLDS, Bins, MeasuredTube, judge
 from compfeat.evaluation.tubes import areas_of, compressed
+from compfeat.files import read_json
 
 Metric = Literal["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
 METRICS: tuple[str, ...] = get_args(Metric)
@@ -147,4 +147,4 @@ def _mean_area(areas: np.ndarray) -> float:
 
 
 def _loaded(source: Any) -> Any:
-    return json.loads(Path(source).read_bytes()) if isinstance(source, str | Path) else source
+    return read_json(source) if isinstance(source, str | Path) else source

@@ -47,10 +47,16 @@ def found_tubes(truth: Mapping[str, Any], results: Sequence[dict]) -> dict[int, 
 
 
 def with_masks(entries: Sequence[dict], truth: Mapping[str, Any]) -> Iterator[tuple[dict, Masks]]:
-    """Entries of results or annotations, each with its masks in compressed form."""
+    """Entries of results or annotations, each with its masks in compressed form; ``counts`` are bytes."""
     sizes = {video["id"]: (video["height"], video["width"]) for video in truth["videos"]}
     for entry in entries:
-        yield entry, [compressed(mask, *sizes[entry["video_id"]]) for mask in entry["segmentations"]]
+        masks = [compressed(mask, *sizes[entry["video_id"]]) for mask in entry["segmentations"]]
+        yield entry, [mask and _with_bytes(mask) for mask in masks]
+
+
+def _with_bytes(mask: dict) -> dict:
+    """A mask in the form that is known to be sound: what is repaired is evaluated again and again."""
+    return mask | {"counts": mask["counts"].encode()} if isinstance(mask["counts"], str) else mask
 
 
 def compressed(segmentation: Any, height: int, width: int) -> dict | None:

@@ -271,8 +271,14 @@ def test_results_of_any_system_are_measured_without_their_frames(shared_data, ca
 
     results.write_text(json.dumps([{**example["dt"][0], "category_id": 99}]))
     assert "unknown category 99" in command("scripts/evaluate.py", *call, cache=cache, code=2).stderr
+    results.write_text("[{")
+    assert f"{results} is not json: Expecting" in command("scripts/evaluate.py", *call, cache=cache, code=2).stderr
+    results.write_text("[]")
     truth.write_text(json.dumps({**example["gt"], "annotations": None}))
     assert "no ground truth in" in command("scripts/evaluate.py", *call, cache=cache, code=2).stderr
+    truth.write_text("[]")
+    told = command("scripts/evaluate.py", *call, cache=cache, code=2).stderr
+    assert f"{truth} is not in the YouTube-VIS format" in told
     assert "ckpt=PATH or results=PATH" in command("scripts/evaluate.py", *call[1:], cache=cache, code=2).stderr
 
 

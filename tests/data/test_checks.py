@@ -69,6 +69,17 @@ TRIANGLE = [1, 1, 8, 1, 8, 8]
             "video 1 (v1), annotation 10: frame 0: the mask is not valid: its size is [40, 20], that of the video "
             "[20, 40]",
         ),
+        (lambda c: c["categories"][0].update(id=[9]), "category [9]: id is [9], not int"),
+        (change_first(bboxes=4), "video 1 (v1), annotation 10: bboxes is 4, not list"),
+        (
+            change_first(bboxes=[["a", 5, 8, 6]] * 4),
+            "video 1 (v1), annotation 10: frame 0: the box ['a', 5, 8, 6] is not [x, y, width, height]",
+        ),
+        (
+            no_mask([HEIGHT, WIDTH], None),
+            "video 1 (v1), annotation 10: frame 0: the mask is not valid: it is {'size': [20, 40], 'counts': None}, "
+            'not RLE of the form {"size": [height, width], "counts": ...}',
+        ),
         (
             no_mask([HEIGHT, WIDTH], [10, 5]),
             "video 1 (v1), annotation 10: frame 0: the mask is not valid: its runs fill 15 pixels of 20 x 40",

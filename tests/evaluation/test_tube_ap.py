@@ -198,6 +198,58 @@ def test_what_is_wrong_with_results_is_named():
     assert validate_results({"a": 1}, gt) == ["results must be a list of entries"]
 
 
+RUNS = HEIGHT * WIDTH
+NO_LIST = "the segmentations are"
+NO_RLE = "the mask of frame 1: it is "
+NO_TEXT = "the mask of frame 1: its counts are not compressed RLE"
+
+
+def masks(second):
+    return {"segmentations": [None, second, None]}
+
+
+def counts(value, size=(HEIGHT, WIDTH)):
+    return masks({"size": list(size), "counts": value})
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (1, "it is 1, not an object of video_id, "),
+        (None, "it is None, not an object of video_id, "),
+        (" ".join(result(tube(2, 2))), "it is 'video_id category_id score"),
+        ([], r"it is \[\], not an object"),
+        ({"segmentations": None}, NO_LIST),
+        ({"segmentations": 3}, NO_LIST),
+        ({"segmentations": "abc"}, NO_LIST),
+        ({"category_id": [5]}, r"unknown category \[5\]"),
+        ({"video_id": [1]}, "unknown video"),
+        ({"score": 10**400}, "is not a finite number"),
+        (masks([[1, 1, 9, 1, 9, 9]]), NO_RLE),
+        (masks("abc"), NO_RLE),
+        (masks({"size": [HEIGHT, WIDTH]}), NO_RLE),
+        (masks({"counts": "abc"}), NO_RLE),
+        (masks({"size": HEIGHT, "counts": [RUNS]}), NO_RLE),
+        (counts(None), NO_RLE),
+        (counts([-5, RUNS + 5]), NO_RLE),
+        (counts([0.5, RUNS - 0.5]), NO_RLE),
+        (counts("abc"), NO_TEXT),
+        (counts("é"), NO_TEXT),
+        (counts(""), NO_TEXT),
+        (counts(result(tube(2, 2))["segmentations"][1]["counts"][:-1]), "the mask of frame 1: its "),
+        (counts([5]), f"its runs fill 5 pixels of {HEIGHT} x {WIDTH}"),
+        (counts([0, 4 * RUNS]), f"its runs fill {4 * RUNS} pixels of {HEIGHT} x {WIDTH}"),
+        (counts([0] * 2 * RUNS + [RUNS]), "its runs fill"),  # more of them than pycocotools has room for
+        (counts([RUNS], (WIDTH, HEIGHT)), r"its size is \[60, 40\], that of the video \[40, 60\]"),
+    ],
+)
+def test_what_is_no_result_is_named_and_not_scored(entry, said):
+    good = result(tube(2, 2))
+    wrong = good | entry if isinstance(entry, dict) else entry
+    with pytest.raises(ResultsError, match=rf"^results entry 1( \(video .*\))?: .*{said}.*\(1 problems in all\)$"):
+        evaluate(truth(annotation(1, tube(2, 2))), [good, wrong])
+
+
 def test_tubes_become_results_and_a_zip(tmp_path):
     mask = rle.encode(np.asfortranarray(tube(2, 2)[1]))
     found = Tube(4, [1], [(0, 0, 1, 1)], [mask], [[0.0, 0.5]])

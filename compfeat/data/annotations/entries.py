@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from compfeat.data.annotations.json_stream import stream_json
+from compfeat.data.errors import AnnotationError
 
 
 def read_text(path: Path) -> str:
-    """The text of an annotation file; UnicodeDecodeError, a ValueError, when it is not UTF-8."""
-    return path.read_text(encoding="utf-8-sig")
+    """The text of an annotation file; AnnotationError when it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path} is not text in UTF-8: {error}") from error
 
 
 def read_entries(text: str) -> Iterator[tuple[str, Any]]:

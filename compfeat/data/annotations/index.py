@@ -12,6 +12,8 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from pycocotools import mask as rle
 from compfeat.data.annotations.array_store import DamagedStore, read_arrays, write_arrays
 from compfeat.data.annotations.entries import read_entries, read_text
 from compfeat.data.errors import AnnotationError
+from compfeat.masks import are_whole
 
 FORMAT_VERSION = 1  # raised whenever the arrays change, so that old files are not taken for new ones
 NOTHING, RUNS, POLYGONS = range(3)  # kinds of segmentation
@@ -138,14 +141,15 @@ class AnnotationIndex:
 def build_arrays(source: Path) -> dict[str, np.ndarray]:
     """What an index holds of a json file, by name; AnnotationError where that is not in the format."""
     builder = _Builder()
+    entries = read_entries(read_text(source))
     try:
-        for key, entry in read_entries(read_text(source)):
+        for key, entry in entries:
             if key in ("videos", "annotations", "categories") and entry is not None:
                 getattr(builder, f"add_to_{key}")(entry)
         return builder.arrays()
     except AnnotationError as error:
         raise AnnotationError(f"{source}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise AnnotationError(f"{source} is not in the YouTube-VIS format: {what}") from error
 
@@ -232,6 +236,7 @@ class _Builder:
             raise AnnotationError(f"annotation {lost} names a video or category that is not listed")
         videos = np.array([positions[video] for video in self.track_videos], np.int64)
         self._check_tracks(videos)
+        self._check_runs()
 
         order = np.argsort(videos, kind="stable")
         meta = {"categories": categories, "occlusions": self.occlusions}
@@ -271,6 +276,18 @@ class _Builder:
                 f"annotation {self.track_ids[track]} has a mask of size {sizes[segment].tolist()} in a video of size "
                 f"{stated[segment].tolist()}; scripts/check_data.py names every such error"
             )
+
+    def _check_runs(self) -> None:
+        """The runs of every RLE must fill its mask."""
+        segments, starts = _starts(self.track_frames).tolist(), _starts(self.segment_lengths).tolist()
+        for track, (first, end) in enumerate(pairwise(segments)):
+            shown = [segment for segment in range(first, end) if self.kinds[segment] == RUNS]
+            masks = [bytes(self.segments[starts[segment] : starts[segment + 1]]) for segment in shown]
+            if masks and not are_whole(masks, prod(self.sizes[2 * shown[0] : 2 * shown[0] + 2])):
+                raise AnnotationError(
+                    f"annotation {self.track_ids[track]} has a mask that its runs do not fill; "
+                    "scripts/check_data.py names every such error"
+                )
 
 
 def _starts(lengths: Sequence[int] | np.ndarray) -> np.ndarray:

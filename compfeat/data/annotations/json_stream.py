@@ -14,7 +14,13 @@ def stream_json(text: str) -> Iterator[tuple[str, Any]]:
     Raises:
         json.JSONDecodeError: the text is not a json object.
     """
-    decode = json.JSONDecoder().raw_decode
+    decoder = json.JSONDecoder()
+
+    def decode(text: str, at: int) -> tuple[Any, int]:
+        try:
+            return decoder.raw_decode(text, at)
+        except RecursionError as error:
+            raise json.JSONDecodeError("Nested too deeply", text, at) from error
 
     def skip(at: int) -> int:
         match = SPACE.match(text, at)

@@ -1,6 +1,5 @@
 """Reads COCO json over the frames of videos, as labelling tools export it."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -10,10 +9,10 @@ from typing import Any
 
 from pycocotools import mask as rle
 
-from compfeat.data.annotations.entries import read_text
 from compfeat.data.annotations.layout import NotFound, find_images, missing_frames
 from compfeat.data.convert.labelled import LabelledObject, LabelledVideo
 from compfeat.data.errors import AnnotationError
+from compfeat.files import read_json
 from compfeat.masks import whole_rle
 from compfeat.structures import RLE, Category
 
@@ -51,6 +50,7 @@ class COCOVideos:
 
     Raises:
         FileNotFoundError: there is no json, or there are no frames.
+        ValueError: a file is not json.
         AnnotationError: a json is not in this form, or a frame is missing, there twice, or of another size than others
             of its video. While iterating: an annotation has no identity or no mask, its mask is of another size than
             its frame, or an object is twice in a frame.
@@ -100,13 +100,12 @@ class COCOVideos:
 
     def _identity(self, annotation: dict, where: str) -> tuple[Any, bool]:
         """Identity, and whether the annotation is a crowd region."""
-        attributes = annotation.get("attributes") or {}
         identity = _look_up(annotation, self._key)
         if identity is None:
             raise AnnotationError(
                 f"{where} has no {self._key}, by which others tell the same object in other frames: {ADVICE}"
             )
-        return identity, bool(annotation.get("iscrowd")) and self._key not in attributes
+        return identity, bool(annotation.get("iscrowd")) and self._key not in _attributes(annotation)
 
 
 class _Export:
@@ -114,10 +113,7 @@ class _Export:
 
     def __init__(self, path: Path, name: str, one_of_many: bool, images: Path | None) -> None:
         self.path, self._prefix, self._one_of_many = path, name, one_of_many
-        try:
-            content = json.loads(read_text(path))
-        except ValueError as error:
-            raise AnnotationError(f"{path} is not json: {error}") from error
+        content = read_json(path)
         with _in_format(path):
             self.categories = [(category["id"], str(category["name"])) for category in content["categories"]]
             self.annotations: dict[Any, list[dict]] = {image["id"]: [] for image in content["images"]}
@@ -212,9 +208,13 @@ def _find_folder(path: Path, names: Sequence[str]) -> Path:
 
 def _look_up(annotation: dict, key: str) -> Any:
     """The value of a key in the attributes of an annotation or in itself; None where it is empty."""
-    attributes = annotation.get("attributes") or {}
-    value = attributes.get(key, annotation.get(key) if key != "id" else None)
+    value = _attributes(annotation).get(key, annotation.get(key) if key != "id" else None)
     return None if value == "" else value
+
+
+def _attributes(annotation: dict) -> dict:
+    attributes = annotation.get("attributes")
+    return attributes if isinstance(attributes, dict) else {}  # others have lists there
 
 
 def _identity_key(exports: Sequence[_Export]) -> str:
@@ -241,7 +241,7 @@ def _merge_categories(exports: Sequence[_Export]) -> list[Category]:
 def _mask(segmentation: Any, height: int, width: int) -> RLE:
     if not segmentation:
         raise ValueError("it has no mask, only a box at best: outline the object as a polygon or mask")
-    if isinstance(segmentation, dict):
+    if not isinstance(segmentation, list):
         return whole_rle(segmentation, height, width)
     polygons = [polygon for polygon in segmentation if len(polygon) >= 6]  # a line has no inside
     return rle.merge(rle.frPyObjects(polygons or [[0.0] * 6], height, width))

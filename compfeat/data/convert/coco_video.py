@@ -78,7 +78,7 @@ def _of_results(results: Sequence[Mapping[str, Any]], videos: Sequence[Video]) -
         members = {"category_id": entry["category_id"], "iscrowd": 0, "score": entry["score"]}
         try:
             masks = [mask and whole_rle(mask, *sizes[entry["video_id"]]) for mask in entry["segmentations"]]
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except ValueError as error:
             raise AnnotationError(f"a mask of results entry {number - 1} is not valid: {error}") from error
         yield _Thing(entry["video_id"], members | _identity(number), masks)
 

@@ -1,6 +1,5 @@
 """Reads folders in the form of DAVIS: a PNG a frame whose pixels are identities."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from pycocotools import mask as rle
 from compfeat.data.clips.frames import read_image
 from compfeat.data.convert.labelled import LabelledObject, LabelledVideo
 from compfeat.data.errors import AnnotationError
-from compfeat.files import IMAGE_SUFFIXES
+from compfeat.files import IMAGE_SUFFIXES, read_json
 from compfeat.structures import RLE, Category
 
 VOID = 255  # a region in which nothing counts
@@ -30,6 +29,7 @@ class DAVISVideos:
 
     Raises:
         FileNotFoundError: there are no PNGs, or no classes file.
+        ValueError: the classes file is not json.
         AnnotationError: the classes are not in that form. While iterating: a PNG has no frame, is of another size than
             its frame or of another kind, or its object has no class.
     """
@@ -85,10 +85,7 @@ class DAVISVideos:
 
 
 def _read_classes(path: Path) -> Mapping[str, Mapping[str, str]]:
-    try:
-        classes = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise AnnotationError(f"{path} is not json: {error}") from error
+    classes = read_json(path)
     of_videos = classes.values() if isinstance(classes, dict) else [None]
     if not all(isinstance(c, dict) and all(isinstance(name, str) for name in c.values()) for c in of_videos):
         raise AnnotationError(f'{path} is not of the form {{"video": {{"1": "class"}}}}')

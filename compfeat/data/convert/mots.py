@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from compfeat.data.annotations.entries import read_text
 from compfeat.data.clips.frames import read_image
 from compfeat.data.convert.labelled import LabelledObject, LabelledVideo
 from compfeat.data.errors import AnnotationError
@@ -68,7 +69,7 @@ class MOTSVideos:
         positions = {number: position for position, number in enumerate(frames)}
         height, width, _ = read_image(next(iter(frames.values()))).shape
         masks: dict[tuple[int, int], dict[int, RLE]] = {}
-        for number, line in enumerate(video.text.read_text().splitlines(), start=1):
+        for number, line in enumerate(read_text(video.text).splitlines(), start=1):
             if not line.strip():
                 continue
             try:

@@ -70,10 +70,13 @@ def test_what_is_not_found_is_told_in_one_line(tmp_path):
         ('{"categories": [{"id": 1}]}', "'name' is missing"),
         ('{"categories": [{"id": 1, "name": "a"}], "videos": [3]}', "train.json is not in the YouTube-VIS format"),
         ('[{"id": 1}]', "Expecting"),
+        ("null", "Expecting"),
+        ('{"videos": [' + "[" * 100_000, "Nested too deeply"),
+        (b'{"videos": ["\xff"]}', "is not text in UTF-8"),
     ],
 )
 def test_broken_annotations_are_named(tmp_path, text, said):
-    (tmp_path / "train.json").write_text(text)
+    (tmp_path / "train.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     (tmp_path / "train").mkdir()
     with pytest.raises(AnnotationError, match=said) as caught:
         VISAnnotations.load(tmp_path, "train")
@@ -89,6 +92,18 @@ def test_broken_annotations_are_named(tmp_path, text, said):
         (
             lambda c: c["annotations"][2].update(segmentations=[{"size": [WIDTH, HEIGHT], "counts": [WIDTH * HEIGHT]}]),
             r"annotation 20 has a mask of size \[40, 20\] in a video of size \[20, 40\]",
+        ),
+        (
+            lambda c: c["annotations"][2].update(segmentations=[{"size": [HEIGHT, WIDTH], "counts": [0, 9999]}]),
+            "annotation 20 has a mask that its runs do not fill",
+        ),
+        (
+            lambda c: c["annotations"][2].update(segmentations=[{"size": [HEIGHT, WIDTH], "counts": "abc"}]),
+            "annotation 20 has a mask that its runs do not fill",
+        ),
+        (
+            lambda c: c["annotations"][2].update(segmentations=[{"size": [HEIGHT, WIDTH], "counts": [-1, 801]}]),
+            "is not in the YouTube-VIS format",
         ),
         (lambda c: c["annotations"][2].update(occlusion=["a", "b"]), "annotation 20 has 2 occlusions in 1 frames"),
         (lambda c: c["videos"][1].update(id=1), "two videos have the same id"),

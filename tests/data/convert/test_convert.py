@@ -182,7 +182,9 @@ def test_an_export_of_label_studio(tmp_path):
             r"annotation 1 of v/0.png: its size is \[4, 6\], that of the video \[20, 40\]",
         ),
         ([(1, 1, {"size": [HEIGHT, WIDTH], "counts": [7]}, track(0))], "its runs fill 7 pixels of 20 x 40"),
-        ([(1, 1, {"size": [HEIGHT, WIDTH]}, track(0))], "is not in the COCO format: 'counts' is missing"),
+        ([(1, 1, {"size": [HEIGHT, WIDTH]}, track(0))], "annotation 1 of v/0.png: it is .*, not RLE of the form"),
+        ([(1, 1, "0", track(0))], "annotation 1 of v/0.png: it is '0', not RLE of the form"),
+        ([(1, 1, [POLYGON], {"attributes": ["blurred"]})], "no annotation of .* tells which object"),
         ([(9, 1, [POLYGON], track(0))], "annotation 1 names an image or category that is not listed"),
     ],
 )
@@ -327,6 +329,14 @@ def test_text_files_beside_a_folder_of_images(tmp_path):
 def test_what_is_wrong_with_a_line_of_mots_is_told(tmp_path, line, expected):
     write_mots(tmp_path / "v", mots_line(0, 1, 1, box_mask(0, 0, 2, 2)) + line, 0)
     with pytest.raises(AnnotationError, match=expected):
+        list(MOTSVideos(tmp_path, ["car"], None))
+
+
+def test_text_that_is_no_text_is_named(tmp_path):
+    write_mots(tmp_path / "v", mots_line(0, 1, 1, box_mask(0, 0, 2, 2)), 0)
+    text = next(tmp_path.rglob("gt.txt"))
+    text.write_bytes(b"\xff")
+    with pytest.raises(AnnotationError, match=f"{text} is not text in UTF-8"):
         list(MOTSVideos(tmp_path, ["car"], None))
 
 
