@@ -69,7 +69,7 @@ def _encode(
     duration = int(1 / rate / tick)
     start = times[0] if times is not None else 0.0
     # The index goes to the front ("faststart"), so that playing can begin before the whole file has come.
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
         # Else x264 notes the ticks as the rate ("force-cfr"); frames are shown at their times all the same. With
         # B-frames browsers would step to neighbours of frames asked for, where these have times of their own.
         options = {"crf": "20", "bf": "0", "x264-params": "force-cfr=1"}

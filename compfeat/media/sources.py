@@ -164,7 +164,7 @@ class VideoFile:
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
-        with _readable(str(self.path)), av.open(str(self.path)) as container:
+        with _readable(str(self.path)), av.open(f"file:{self.path}") as container:
             stream = video_stream(container)
             stream.thread_type = "AUTO"
             yield container, stream

@@ -134,3 +134,12 @@ def test_times_that_do_not_ascend_are_spread(tmp_path):
     frames = [np.zeros((48, 64, 3), np.uint8)] * 4
     write_video(tmp_path / "out.mp4", frames, 10, times=[3.0, 3.0, 2.5, 4.0])
     assert len(list(open_frames(tmp_path / "out.mp4"))) == 4
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_beeps("a.mp4", "aac", seconds=1)
+    (tmp_path / "a.mp4").rename(tmp_path / "a:b.mp4")
+    source = open_frames("a:b.mp4")
+    write_video("c:d/e:f.mp4", source, source.fps, source.times, source.sound)
+    assert beeps(tmp_path / "c:d" / "e:f.mp4")[0] == pytest.approx([0.5], abs=0.03)
