@@ -14,6 +14,7 @@ from compfeat.data.annotations.reader import Track, Video
 from compfeat.data.convert.coco_video import to_coco_video
 from compfeat.evaluation.results import to_whole_results
 from compfeat.files import write_json
+from compfeat.findings.folder import JOURNAL, MASKS, dated_folder, emptied
 from compfeat.findings.identity_masks import write_identity_masks
 from compfeat.findings.journal import Findings, Journal
 from compfeat.findings.overlays import draw_tubes
@@ -31,6 +32,7 @@ from compfeat.structures import Tube
 
 Output = Literal["tracks", "overlay", "page", "results", "masks", "coco_video"]
 ShowProgress = Callable[[str, int | None, str], AbstractContextManager[Callable[[int], None]]]
+DATED = Path("outputs/predict")  # here folders are made where none is given
 AT_ONCE = ("page", "results", "coco_video")  # outputs that hold all masks at once
 HELD = 200_000  # masks: with more no browser opens a page, and no program reads a json
 
@@ -53,7 +55,7 @@ class PredictConfig(LookConfig, Protocol):
     start: Seconds | None
     end: Seconds | None
     write: list[Output]
-    output: str
+    output: str | None
 
 
 def predict(cfg: PredictConfig) -> None:
@@ -63,10 +65,11 @@ def predict(cfg: PredictConfig) -> None:
     frames = open_frames(cfg.video, cfg.start, cfg.end, cfg.every)
     predictor.scenes = SceneCuts() if cfg.cuts else None
     forget_after(predictor, cfg.forget, frames.fps)
-    folder = Path(cfg.output)
-    findings = find_objects(predictor, frames, folder, cfg.write, progress)
-    kept = chosen(findings, cfg.score, cfg.classes)
-    write_outputs(predictor, frames, findings, kept, folder, cfg.write, progress)
+    folder = dated_folder(DATED) if cfg.output is None else Path(cfg.output)
+    with emptied(folder, frames.files):
+        findings = find_objects(predictor, frames, folder, cfg.write, progress)
+        kept = chosen(findings, cfg.score, cfg.classes)
+        write_outputs(predictor, frames, findings, kept, folder, cfg.write, progress)
     counted = f"{len(findings.tracks)} objects found in {len(findings.times)} frames, {len(kept)} of them drawn"
     console.print(f"{counted}: {folder}", soft_wrap=True)
 
@@ -116,7 +119,7 @@ def find_objects(
     """
     with ExitStack() as stack:
         advance = stack.enter_context(show(frames.name, frames.length, "frames"))
-        journal = stack.enter_context(Journal(folder / "frames.jsonl", predictor.class_names))
+        journal = stack.enter_context(Journal(folder / JOURNAL, predictor.class_names))
         shown: Iterable[np.ndarray] = frames
         if "page" in outputs or (frames.live and "overlay" in outputs):
             shown = stack.enter_context(recorded(frames, folder / "video.mp4"))
@@ -152,7 +155,7 @@ def write_outputs(
     if "tracks" in outputs:
         write_table(folder / "tracks.csv", findings, kept)
     if "masks" in outputs:
-        write_identity_masks(folder / "masks", findings, kept, size)
+        write_identity_masks(folder / MASKS, findings, kept, size)
     if "overlay" in outputs:
         with show(f"{frames.name}: overlay", length, "frames") as advance:
             source = open_frames(folder / "video.mp4") if frames.live else frames

@@ -5,7 +5,7 @@ import glob
 import logging
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -42,6 +42,7 @@ class FrameSource(Protocol):
         length: the number of frames as the file states it, if it does: good for a bar of progress, for it may be wrong.
         times: when each frame read so far is shown, in seconds since the video (not the part of it that is read) began,
             ascending; it grows as frames are read, and holds a frame's time before that frame is given.
+        files: those that are read; none of a camera or a stream.
         sound: the file that the sound is in, if there is any.
         live: whether it is one pass that cannot be read again: a camera or a stream.
     """
@@ -50,6 +51,7 @@ class FrameSource(Protocol):
     fps: float
     length: int | None
     times: list[float]
+    files: Sequence[Path]
     sound: Path | None
     live: bool
 
@@ -105,6 +107,7 @@ class VideoFile:
 
     def __init__(self, path: Path, part: Part = WHOLE) -> None:
         self.path = path
+        self.files: Sequence[Path] = [path]
         self.name = path.stem
         self.part = part
         self.times: list[float] = []
@@ -188,7 +191,8 @@ class Images:
             )
         self.name = files[0].resolve().parent.name
         self.fps = FOLDER_FPS / part.every
-        self.files, self.times = [files[i] for i in chosen], [times[i] for i in chosen]
+        self.files: Sequence[Path] = [files[i] for i in chosen]
+        self.times = [times[i] for i in chosen]
         self.length: int | None = len(self.files)
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -208,6 +212,7 @@ class Stream:
     """
 
     length: int | None = None
+    files: Sequence[Path] = ()
     sound: Path | None = None
     live = True
 
@@ -248,6 +253,7 @@ class Camera:
     """The frames of a live camera, ``"camera:N"``, until it stops; released when the iteration ends."""
 
     length: int | None = None
+    files: Sequence[Path] = ()
     sound: Path | None = None
     live = True
 
