@@ -103,6 +103,9 @@ def launch(task: Callable[[Any], Any], config_name: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read what was printed has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        failed.unlink(missing_ok=True)
+        raise
     except Exception as error:
         _leave(_not_hidden(error, config_name), traceback)
     _tell_failed(failed)

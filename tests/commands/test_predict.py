@@ -23,7 +23,7 @@ from compfeat.commands import predict as command
 from compfeat.commands.predict import find_objects, require_known, write_outputs
 from compfeat.findings import folder
 from compfeat.findings.folder import emptied
-from compfeat.media.sources import open_frames
+from compfeat.media.sources import VideoError, open_frames
 
 ALL = ["tracks", "overlay", "page", "results", "masks", "coco_video"]
 
@@ -104,8 +104,58 @@ def test_an_interrupt_ends_the_video_not_what_was_found(live, tmp_path):
     written(write_clip(tmp_path / "clip.mp4"), tmp_path / "out", ALL, live, interrupting)
     rows = list(csv.DictReader((tmp_path / "out" / "tracks.csv").open(newline="")))
     assert len(rows) == 5 == len(list((tmp_path / "out" / "masks").iterdir()))
-    assert len(list(open_frames(tmp_path / "out" / "overlay.mp4"))) == 5
+    for name in ("overlay.mp4", "video.mp4"):  # frames that were read ahead belong to nothing
+        assert len(list(open_frames(tmp_path / "out" / name))) == 5
     assert (tmp_path / "out" / "page.html").is_file()
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_before_the_first_frame_leaves_no_video(tmp_path):
+    @contextmanager
+    def interrupting(description, total, unit):
+        signal.raise_signal(signal.SIGINT)
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        written(write_clip(tmp_path / "clip.mp4"), tmp_path / "out", show=interrupting)
+    assert not list(tmp_path.glob("out/*.mp4"))
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_during_the_overlay_leaves_all_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "draw_tubes", lambda *drawn: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        called(monkeypatch, write_clip(tmp_path / "clip.mp4", count=6), output=str(tmp_path / "out"), write=ALL)
+    names = {path.name for path in (tmp_path / "out").iterdir() if path.name != ".lock"}
+    assert names == {"frames.jsonl", "tracks.csv", "page.html", "video.mp4", "results.json", "coco_video.json", "masks"}
+
+
+def test_what_was_found_before_a_fault_is_written(tmp_path, monkeypatch, capsys):
+    images = tmp_path / "images"
+    images.mkdir()
+    for index in range(9):
+        Image.new("RGB", (64, 48)).save(images / f"{index}.png")
+    (images / "7.png").write_text("no image")
+    with pytest.raises(VideoError, match="7.png is not a readable image"):
+        called(monkeypatch, images, output=str(tmp_path / "out"), write=ALL)
+    assert "1 objects found in 7 frames" in capsys.readouterr().out.replace("\n", " ")
+    for name in ("overlay.mp4", "video.mp4"):
+        assert len(list(open_frames(tmp_path / "out" / name))) == 7
+    assert len(json.loads((tmp_path / "out" / "results.json").read_text())[0]["segmentations"]) == 7
+
+
+def test_a_stream_without_a_frame_is_an_error(tmp_path, monkeypatch):
+    class Silent:
+        name, fps, length, times, files, sound, live = "camera:0", 25.0, None, [], (), None, True
+
+        def __iter__(self):
+            return iter(())
+
+    monkeypatch.setattr(command, "open_frames", lambda *_: Silent())
+    for outputs in (["tracks"], ALL):
+        with pytest.raises(VideoError, match="no frame of camera:0 came"):
+            called(monkeypatch, "camera:0", output=str(tmp_path / "out"), write=outputs)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {".lock", "frames.jsonl"}
 
 
 def test_what_holds_all_masks_is_left_out_where_there_are_too_many(tmp_path, monkeypatch, capsys):
