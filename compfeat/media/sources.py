@@ -26,6 +26,7 @@ FOLDER_FPS = 6.0  # a folder names no rate; YouTube-VIS keeps every fifth frame 
 STREAMS = ("rtsp://", "rtsps://", "http://", "https://")
 TIMEOUT = 15.0  # seconds that a stream may keep silent; some cameras take several to answer
 MAY_LACK = 1.0  # seconds of its stated duration: sound may be longer than what is seen
+INVALID = "it is damaged, incomplete, or no video at all"
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class VideoFile:
 
     Where a part is asked for, its packets are read first, once, and no more is decoded than what leads to the part's
     frames. Where packets do not tell, or decoding proves them wrong, the part is found by decoding from the start. Of a
-    file that lacks its end, the frames up to there are read, with a warning.
+    file that lacks its end, the frames up to there are read, of one that is damaged those that can be; with a warning.
     """
 
     live = False
@@ -111,6 +112,7 @@ class VideoFile:
         self.name = path.stem
         self.part = part
         self.times: list[float] = []
+        self._lost = self._told = 0  # frames, of this pass and of those before
         with self._open() as (container, stream):
             self.clock = Clock.of(stream)
             self.fps = self.clock.fps / part.every
@@ -121,6 +123,8 @@ class VideoFile:
         if part != WHOLE:
             self.length = len(self._indices) if self._timetable else None
         if next(self._read(), None) is None:
+            if self._lost:
+                raise VideoError(f"{path} cannot be read as a video: {INVALID}")
             raise VideoError(f"{path} holds no frames{'' if part == WHOLE else f' {part}'}")
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -135,6 +139,9 @@ class VideoFile:
                 f"{self.path} ends after {end:.1f} s, though it states {self._stated_end:.1f} s: is it complete?"
             )
             self._stated_end = end  # this is said once
+        if self._lost > self._told:
+            log.warning(f"{self.path} is damaged: {self._lost} of its frames cannot be decoded, and are left out")
+            self._told = self._lost
 
     @cached_property
     def _timetable(self) -> Timetable | None:
@@ -161,9 +168,13 @@ class VideoFile:
         yield from islice(self.part.of(self.clock.timed(self._decode())), found, None)
 
     def _decode(self) -> Iterator[av.VideoFrame]:
+        self._lost = 0
         with self._open() as (container, stream):
             in_order = decode_in_order if container.format.name == "avi" else decode
-            yield from in_order(container.demux(stream))
+            yield from in_order(container.demux(stream), self._lose)
+
+    def _lose(self) -> None:
+        self._lost += 1
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
@@ -242,9 +253,7 @@ class Stream:
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         try:
-            for packet in self._container.demux(self._stream):
-                with contextlib.suppress(av.InvalidDataError):
-                    yield from packet.decode()
+            yield from decode(self._container.demux(self._stream))
         except av.FFmpegError as error:
             log.warning(f"{self.address} broke off: {_reason(error)}")
 
@@ -290,7 +299,7 @@ class Camera:
 
 
 @contextlib.contextmanager
-def _readable(name: str, invalid: str = "it is damaged, incomplete, or no video at all") -> Iterator[None]:
+def _readable(name: str, invalid: str = INVALID) -> Iterator[None]:
     try:
         yield
     except av.FFmpegError as error:
