@@ -207,6 +207,13 @@ def test_what_was_found_in_another_video_does_not_stay(tmp_path, monkeypatch):
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 3
 
 
+def test_brackets_in_the_name_of_a_folder_are_no_markup(tmp_path, monkeypatch, capsys):
+    clip = write_clip(tmp_path / "clip.mp4", count=3)
+    monkeypatch.chdir(tmp_path)
+    called(monkeypatch, clip, output="run [v1]x[/y]")
+    assert capsys.readouterr().out.endswith("drawn: run [v1]x[/y]\n")
+
+
 def test_files_of_somebody_else_are_not_replaced(tmp_path, monkeypatch):
     (tmp_path / "results.json").write_text("of weeks")
     with pytest.raises(ValueError, match="results.json is there, and of no video looked at before; give another"):
