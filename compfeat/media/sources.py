@@ -3,9 +3,11 @@
 import contextlib
 import glob
 import logging
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -26,13 +28,14 @@ FOLDER_FPS = 6.0  # a folder names no rate; YouTube-VIS keeps every fifth frame 
 STREAMS = ("rtsp://", "rtsps://", "http://", "https://")
 TIMEOUT = 15.0  # seconds that a stream may keep silent; some cameras take several to answer
 MAY_LACK = 1.0  # seconds of its stated duration: sound may be longer than what is seen
+MOST_OBLONG = 4  # times as long as wide are pixels that are believed
 INVALID = "it is damaged, incomplete, or no video at all"
 
 log = logging.getLogger(__name__)
 
 
 class FrameSource(Protocol):
-    """The frames of one video, uint8 RGB ``[H, W, 3]``, upright, decoded one by one as they are asked for.
+    """The frames of one video, uint8 RGB ``[H, W, 3]``, upright and of square pixels, decoded as they are asked for.
 
     Files and folders start anew with every ``iter()``. Transparency is dropped: what is transparent has the colour that
     is stored there. Of more than 8 bits those that matter most are kept.
@@ -83,13 +86,21 @@ def open_frames(
         return Camera(str(source), part)
     if str(source).startswith(STREAMS):
         return Stream(str(source), part)
+    if not str(source):
+        raise FileNotFoundError("no video is named; the current folder is .")
     path = Path(source)
     if path.is_dir():
         return Images(f"{path}", (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES), part)
     if path.is_file():
         return VideoFile(path, part)
-    if matching := glob.glob(str(path)):
-        return Images(f"{path}", map(Path, matching), part)
+    if path.exists():
+        raise VideoError(f"{path} is a pipe or a device, which cannot be read twice; save the video as a file")
+    if matching := sorted(filter(os.path.isfile, glob.glob(str(source)))):
+        if not cv2.haveImageReader(matching[0]):
+            raise VideoError(
+                f"{matching[0]} is no image, as all must be that {source} matches; give one video at a time"
+            )
+        return Images(str(source), map(Path, matching), part)
     raise FileNotFoundError(
         f"no video at {path}; give a video file, a folder of jpg or png images, a pattern of images, camera:0, "
         "or the address of a stream"
@@ -97,7 +108,8 @@ def open_frames(
 
 
 class VideoFile:
-    """The frames of a video file, turned upright where its metadata says that it was filmed rotated.
+    """The frames of a video file as players show them: turned upright where its metadata says that it was filmed
+    rotated, with square pixels where it says that they are not.
 
     Where a part is asked for, its packets are read first, once, and no more is decoded than what leads to the part's
     frames. Where packets do not tell, or decoding proves them wrong, the part is found by decoding from the start. Of a
@@ -116,6 +128,7 @@ class VideoFile:
         with self._open() as (container, stream):
             self.clock = Clock.of(stream)
             self.fps = self.clock.fps / part.every
+            self._ratio = stream.sample_aspect_ratio
             self.length = stream.frames or None
             self.sound = path if container.streams.audio else None
             of_all = (container.duration or 0) / av.time_base
@@ -133,7 +146,7 @@ class VideoFile:
             if index == len(self.times):
                 self.times.append(seconds)
             end = seconds + max(1 / self.fps, float((frame.duration or 0) * self.clock.tick))
-            yield _upright(frame)
+            yield _shown(frame, self._ratio)
         if self.part.end is None and end < self._stated_end - MAY_LACK:
             log.warning(
                 f"{self.path} ends after {end:.1f} s, though it states {self._stated_end:.1f} s: is it complete?"
@@ -249,7 +262,7 @@ class Stream:
         with self._container:
             for seconds, frame in self.part.of(self.clock.timed(self._decode())):
                 self.times.append(seconds)
-                yield _upright(frame)
+                yield _shown(frame, self._stream.sample_aspect_ratio)
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         try:
@@ -311,8 +324,12 @@ def _reason(error: av.FFmpegError) -> str:
     return f"no answer for {TIMEOUT:g} s" if isinstance(error, av.ExitError) else str(error.strerror)
 
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
-    image = frame.to_ndarray(format="rgb24")
+def _shown(frame: av.VideoFrame, ratio: Fraction | None) -> np.ndarray:
+    """A frame as players show it; ``ratio`` is the width of its pixels over their height, where it is known."""
+    image: np.ndarray = frame.to_ndarray(format="rgb24")
+    if ratio and ratio != 1 and 1 / MOST_OBLONG <= ratio <= MOST_OBLONG:
+        wider, higher = max(1.0, float(ratio)), max(1.0, float(1 / ratio))
+        image = cv2.resize(image, None, fx=wider, fy=higher, interpolation=cv2.INTER_CUBIC)
     quarter_turns = round(frame.rotation / 90)  # counter-clockwise, as rot90 counts them
     return np.ascontiguousarray(np.rot90(image, quarter_turns))
 
