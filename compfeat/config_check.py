@@ -57,6 +57,11 @@ def check_config(cfg: DictConfig, keys: Mapping[str, Any]) -> None:
             raise ConfigError(f"{_written_at(cfg, key)}{fault}")
 
 
+def fits(value: Any, annotation: Any) -> bool:
+    """Whether an argument of that annotation can be a number, a text, or a list or mapping of those."""
+    return not any(_misfits(value, annotation))
+
+
 def _written_at(cfg: DictConfig, key: str) -> str:
     """The key that a user would change: where a value is taken over from another one, that one."""
     parent, _, name = key.rpartition(".")

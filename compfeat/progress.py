@@ -68,7 +68,8 @@ def progress(description: str, total: int | None, unit: str) -> Iterator[Callabl
         yield ProgressLines(description, total, unit).advance
         return
     counted = (BarColumn(), MofNCompleteColumn(), TextColumn(unit))
-    columns = (TextColumn("{task.description}"), *counted, _PaceColumn(), TimeRemainingColumn())
+    described = TextColumn("{task.description}", markup=False)  # names of files may hold brackets
+    columns = (described, *counted, _PaceColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(description, total=total)
         yield lambda count: bar.advance(task, count)

@@ -70,8 +70,8 @@ def decoded(monkeypatch):
     count = [0]
     plainly = seeking.decode
 
-    def counting(packets):
-        for frame in plainly(packets):
+    def counting(packets, *lost):
+        for frame in plainly(packets, *lost):
             count[0] += 1
             yield frame
 

@@ -1,9 +1,10 @@
 import re
 
 import pytest
+from rich.console import Console
 
 import compfeat.progress
-from compfeat.progress import ProgressLines, tracked
+from compfeat.progress import ProgressLines, progress, tracked
 
 
 @pytest.fixture
@@ -53,3 +54,13 @@ def test_steps_done_before_do_not_count_for_the_pace(clock, capsys):
 def test_tracked_items_are_passed_on(capsys):
     assert list(tracked([3, 1, 2], "drawing", 3, "videos")) == [3, 1, 2]
     assert re.fullmatch(r"drawing: 3 of 3 videos, \S+ a second\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_brackets_in_a_name_are_no_markup(terminal, monkeypatch, capsys):
+    monkeypatch.setattr(
+        compfeat.progress, "_console", lambda: Console(stderr=True, force_terminal=terminal, no_color=True, width=120)
+    )
+    with progress("run [v1] x[/y]", 1, "frames") as advance:
+        advance(1)
+    assert "run [v1] x[/y]" in capsys.readouterr().err

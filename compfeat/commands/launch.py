@@ -25,6 +25,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from compfeat.commands.arguments import as_typed
 from compfeat.config_check import check_config
 from compfeat.training.module import NonFiniteLoss
 
@@ -95,11 +96,16 @@ def launch(task: Callable[[Any], Any], config_name: str) -> None:
     failed = Path.cwd() / f".failed-{os.getpid()}"  # a folder that the machines of a cluster share, as they do outputs
     failed.unlink(missing_ok=True)  # of a process of the same number that was killed
     os.environ[FAILED] = str(failed)
+    job = _Job(task, traceback)
+    sys.argv[1:] = as_typed(sys.argv[1:], job.keys)
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(_Job(task, traceback))()
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read what was printed has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        failed.unlink(missing_ok=True)
+        raise
     except Exception as error:
         _leave(_not_hidden(error, config_name), traceback)
     _tell_failed(failed)

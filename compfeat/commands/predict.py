@@ -1,7 +1,8 @@
 """Finds the objects of a video."""
 
+import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from contextlib import AbstractContextManager, ExitStack, closing
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -14,6 +15,7 @@ from compfeat.data.annotations.reader import Track, Video
 from compfeat.data.convert.coco_video import to_coco_video
 from compfeat.evaluation.results import to_whole_results
 from compfeat.files import write_json
+from compfeat.findings.folder import JOURNAL, MASKS, dated_folder, emptied
 from compfeat.findings.identity_masks import write_identity_masks
 from compfeat.findings.journal import Findings, Journal
 from compfeat.findings.overlays import draw_tubes
@@ -24,6 +26,7 @@ from compfeat.media.recording import recorded
 from compfeat.media.scenes import SceneCuts
 from compfeat.media.sinks import write_video
 from compfeat.media.sources import FrameSource, open_frames
+from compfeat.media.times import VideoError
 from compfeat.progress import progress
 from compfeat.quantities import Count, Positive, Seconds, Share
 from compfeat.read_ahead import read_ahead
@@ -31,6 +34,7 @@ from compfeat.structures import Tube
 
 Output = Literal["tracks", "overlay", "page", "results", "masks", "coco_video"]
 ShowProgress = Callable[[str, int | None, str], AbstractContextManager[Callable[[int], None]]]
+DATED = Path("outputs/predict")  # here folders are made where none is given
 AT_ONCE = ("page", "results", "coco_video")  # outputs that hold all masks at once
 HELD = 200_000  # masks: with more no browser opens a page, and no program reads a json
 
@@ -53,22 +57,34 @@ class PredictConfig(LookConfig, Protocol):
     start: Seconds | None
     end: Seconds | None
     write: list[Output]
-    output: str
+    output: str | None
 
 
 def predict(cfg: PredictConfig) -> None:
-    """Writes what is found in one video as ``conf/predict.yaml`` describes. Ctrl-C ends the video, not the command."""
+    """Writes what is found in one video as ``conf/predict.yaml`` describes. Ctrl-C ends the video, not the command.
+
+    Raises:
+        VideoError: the video cannot be read, or not further: what was found until there is written all the same.
+        ValueError: the folder is not to be written to, or a class is none that the network knows.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends services ends a video as Ctrl-C does
     predictor = predictor_maker(cfg)(find_device(cfg.device))
     require_known(cfg.classes or [], predictor.class_names)
     frames = open_frames(cfg.video, cfg.start, cfg.end, cfg.every)
     predictor.scenes = SceneCuts() if cfg.cuts else None
     forget_after(predictor, cfg.forget, frames.fps)
-    folder = Path(cfg.output)
-    findings = find_objects(predictor, frames, folder, cfg.write, progress)
-    kept = chosen(findings, cfg.score, cfg.classes)
-    write_outputs(predictor, frames, findings, kept, folder, cfg.write, progress)
-    counted = f"{len(findings.tracks)} objects found in {len(findings.times)} frames, {len(kept)} of them drawn"
-    console.print(f"{counted}: {folder}", soft_wrap=True)
+    folder = dated_folder(DATED) if cfg.output is None else Path(cfg.output)
+    with emptied(folder, frames.files):
+        try:
+            find_objects(predictor, frames, folder, cfg.write, progress)
+        finally:  # whatever ended the video
+            findings = _findings(predictor, folder)
+            kept = chosen(findings, cfg.score, cfg.classes)
+            write_outputs(predictor, frames, findings, kept, folder, cfg.write, progress)
+            counted = f"{len(findings.tracks)} objects found in {len(findings.times)} frames, {len(kept)} of them drawn"
+            console.print(f"{counted}: {folder}", soft_wrap=True, markup=False)
+    if not findings.times:
+        raise VideoError(f"no frame of {frames.name} came")
 
 
 def require_known(classes: Sequence[str], class_names: Sequence[str]) -> None:
@@ -104,7 +120,8 @@ def find_objects(
 ) -> Findings:
     """Looks at a video and writes ``frames.jsonl`` meanwhile, and ``video.mp4`` where other outputs will need it.
 
-    A stream is looked at frame by frame, with no other frames than those before. Ctrl-C ends the video.
+    A stream is looked at frame by frame, with no other frames than those before. Ctrl-C ends the video, once there is a
+    frame of it.
 
     Args:
         predictor: new to the video.
@@ -113,21 +130,32 @@ def find_objects(
         outputs: that are to be written afterwards.
         show: makes the progress that is shown, as ``compfeat.progress.progress`` does.
         stopped: asked after each frame whether the video ends there.
+
+    Raises:
+        VideoError: the video cannot be read on, after all frames before were looked at.
     """
+    faults: list[VideoError] = []
     with ExitStack() as stack:
         advance = stack.enter_context(show(frames.name, frames.length, "frames"))
-        journal = stack.enter_context(Journal(folder / "frames.jsonl", predictor.class_names))
+        journal = stack.enter_context(Journal(folder / JOURNAL, predictor.class_names))
         shown: Iterable[np.ndarray] = frames
         if "page" in outputs or (frames.live and "overlay" in outputs):
-            shown = stack.enter_context(recorded(frames, folder / "video.mp4"))
+            shown = stack.enter_context(recorded(frames, folder / "video.mp4", lambda: journal.frames))
+        shown = _as_far_as_readable(shown, faults)
         found = _step_by_step(predictor, shown) if frames.live else predictor.track(shown)
-        with suppress(KeyboardInterrupt), closing(found):
-            for index, seen in enumerate(found):
-                journal.write(index, frames.times[index], seen)
-                advance(1)
-                if stopped():
-                    break
-    return Findings(journal.path, predictor.class_names, predictor.labels.votes)
+        try:
+            with closing(found):
+                for index, seen in enumerate(found):
+                    journal.write(index, frames.times[index], seen)
+                    advance(1)
+                    if stopped():
+                        break
+        except KeyboardInterrupt:
+            if not journal.frames:
+                raise
+    if faults:
+        raise faults[0]
+    return _findings(predictor, folder)
 
 
 def write_outputs(
@@ -142,24 +170,14 @@ def write_outputs(
 ) -> None:
     """Writes what was found in the forms asked for: of the objects ``kept``, but to ``results.json`` of all.
 
-    What holds all masks at once is left out where there are too many, and a line says so. ``stopped`` is asked after
-    each frame that is drawn on whether to give up the rest.
+    What holds all masks at once is left out where there are too many, and a line says so. The overlay, which takes
+    longest, comes last; ``stopped`` is asked after each frame that is drawn on whether to give up the rest.
     """
     length, size = len(findings.times), predictor.frame_size
     if size is None or not length:
-        console.print("no frame was looked at")
         return
     if "tracks" in outputs:
         write_table(folder / "tracks.csv", findings, kept)
-    if "masks" in outputs:
-        write_identity_masks(folder / "masks", findings, kept, size)
-    if "overlay" in outputs:
-        with show(f"{frames.name}: overlay", length, "frames") as advance:
-            source = open_frames(folder / "video.mp4") if frames.live else frames
-            pictures = read_ahead(_drawn(source, findings.frames(kept), predictor.class_names, advance, stopped))
-            write_video(folder / "overlay.mp4", pictures, frames.fps, findings.times, frames.sound)
-    if stopped():
-        return
     at_once = [output for output in AT_ONCE if output in outputs]
     if at_once and findings.masks > HELD:
         console.print(
@@ -167,17 +185,36 @@ def write_outputs(
             "All are in frames.jsonl; start=, end= and every= take a part of a video",
             soft_wrap=True,
         )
-        return
-    if "page" in outputs:
+        at_once = []
+    if "page" in at_once:
         tubes = findings.tubes(kept)
         video, page = folder / "video.mp4", folder / "page.html"
         write_page(page, video, tubes, predictor.class_names, findings.times, size, frames.name)
-    if "results" in outputs:
+    if "results" in at_once:
         ids = [category.id for category in predictor.categories]
         write_json(folder / "results.json", to_whole_results(1, length, findings.tubes(findings.tracks), ids))
-    if "coco_video" in outputs:
+    if "coco_video" in at_once:
         content = _as_coco_video(frames.name, length, size, findings.tubes(kept), predictor)
         write_json(folder / "coco_video.json", content)
+    if "masks" in outputs:
+        write_identity_masks(folder / MASKS, findings, kept, size)
+    if "overlay" in outputs:
+        with show(f"{frames.name}: overlay", length, "frames") as advance:
+            source = open_frames(folder / "video.mp4") if frames.live else frames
+            pictures = read_ahead(_drawn(source, findings.frames(kept), predictor.class_names, advance, stopped))
+            write_video(folder / "overlay.mp4", pictures, frames.fps, findings.times, frames.sound)
+
+
+def _findings(predictor: VideoPredictor, folder: Path) -> Findings:
+    return Findings(folder / JOURNAL, predictor.class_names, predictor.labels.votes)
+
+
+def _as_far_as_readable(frames: Iterable[np.ndarray], faults: list[VideoError]) -> Iterator[np.ndarray]:
+    """The frames up to a fault, which is noted: those before it may not have been looked at yet."""
+    try:
+        yield from frames
+    except VideoError as error:
+        faults.append(error)
 
 
 def _step_by_step(predictor: VideoPredictor, frames: Iterable[np.ndarray]) -> Generator[list[Tube], None, None]:

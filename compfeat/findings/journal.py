@@ -25,9 +25,13 @@ class Journal:
     Args:
         path: the file; its folder is made if need be, an older file is replaced.
         class_names: the names of labels 1, 2, ...
+
+    Attributes:
+        frames: how many are written.
     """
 
     def __init__(self, path: str | Path, class_names: Sequence[str]) -> None:
+        self.frames = 0
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._class_names = class_names
@@ -43,6 +47,7 @@ class Journal:
         """The next frame; ``seen`` holds a tube of this frame for each object in it."""
         objects = [self._described(tube) for tube in seen]
         self._file.write(json.dumps({"frame": frame, "time": round(time, 6), "objects": objects}) + "\n")
+        self.frames += 1
 
     def _described(self, tube: Tube) -> dict[str, Any]:
         named = zip(self._class_names, tube.classes[0], strict=True)

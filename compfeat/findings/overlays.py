@@ -16,7 +16,8 @@ from compfeat.structures import RLE, Clip, FrameTarget, Tube
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 OPACITY = 0.45
 SHEET_BACKGROUND = 255
-READABLE_HEIGHT = 240  # smaller frames are enlarged by a whole factor, so that labels leave room for objects
+READABLE_HEIGHT = 240  # smaller frames are enlarged by a whole factor, so that labels leave room for objects,
+WIDEST = 4096  # unless they are banners, which would become wider than videos are
 
 
 class _Mark(NamedTuple):
@@ -33,7 +34,8 @@ def draw_tubes(frame: np.ndarray, index: int, tubes: Sequence[Tube], class_names
     """Draws the objects seen in one frame: translucent mask, contour, box and "class score #identity".
 
     The class is that of the whole tube, the score that of the frame. Frames less than 240 pixels high are enlarged
-    by a whole factor. For a whole video take ``overlay``, which sorts the tubes by frame only once.
+    by a whole factor, as far as their width stays below 4096. For a whole video take ``overlay``, which sorts the tubes
+    by frame only once.
 
     Args:
         frame: uint8 RGB ``[H, W, 3]``; left as it is.
@@ -132,7 +134,7 @@ def _captioned(image: np.ndarray, text: str) -> np.ndarray:
 
 
 def _draw(frame: np.ndarray, marks: Sequence[_Mark]) -> np.ndarray:
-    zoom = max(1, -(-READABLE_HEIGHT // frame.shape[0]))
+    zoom = max(1, min(-(-READABLE_HEIGHT // frame.shape[0]), WIDEST // frame.shape[1]))
     image = cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC) if zoom > 1 else frame.copy()
     thickness = max(1, round(min(image.shape[:2]) / 300))
     for mark in marks:

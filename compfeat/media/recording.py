@@ -1,6 +1,6 @@
 """Frames that are recorded while they are looked at."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,17 +18,18 @@ ALIVE = 1.0  # seconds after which a full queue is a reason to ask whether anybo
 
 
 @contextmanager
-def recorded(frames: FrameSource, path: str | Path) -> Iterator[Iterator[np.ndarray]]:
+def recorded(frames: FrameSource, path: str | Path, kept: Callable[[], int]) -> Iterator[Iterator[np.ndarray]]:
     """The frames of a source one by one; each that is asked for is written to an mp4 too, by a thread.
 
-    The file appears when the context ends, with the frames asked for until then, however it ends.
+    The file appears when the context ends, however it ends, with as many of the frames as are ``kept`` then; where none
+    is, there is no file.
 
     Raises:
         VideoError, OSError: what ``write_video`` raises, with the next frame or at the end.
     """
     queue: Queue[Any] = Queue(WAITING)
     with ThreadPoolExecutor(1, thread_name_prefix="recording") as thread:
-        writing = thread.submit(write_video, path, _taken(queue), frames.fps, frames.times, frames.sound)
+        writing = thread.submit(write_video, path, _taken(queue), frames.fps, frames.times, frames.sound, kept)
         try:
             yield _put_each(frames, queue, writing)
         except BaseException:
@@ -37,7 +38,8 @@ def recorded(frames: FrameSource, path: str | Path) -> Iterator[Iterator[np.ndar
                 writing.result()
             raise
         _put(END, queue, writing)
-        writing.result()
+        if kept():
+            writing.result()
 
 
 def _put_each(frames: FrameSource, queue: Queue, writing: Future) -> Iterator[np.ndarray]:

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -110,14 +110,22 @@ class Timetable:
         raise SeekError(f"there is no frame {index}")
 
 
-def decode(packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
-    """The frames of packets of a video stream, in the order in which they are shown."""
+def decode(packets: Iterable[av.Packet], lost: Callable[[], object] = lambda: None) -> Iterator[av.VideoFrame]:
+    """The frames of packets of a video stream, in the order in which they are shown.
+
+    What is damaged is left out; ``lost`` is called then, in the place of the frame.
+    """
     for packet in whole(packets):
-        yield from packet.decode()
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError:
+            lost()
+        else:
+            yield from frames
 
 
-def decode_in_order(packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
-    """The frames of an AVI, which says when its packets are decoded, and nothing of when frames are shown: they take
+def decode_in_order(packets: Iterable[av.Packet], lost: Callable[[], object]) -> Iterator[av.VideoFrame]:
+    """``decode`` of an AVI, which says when its packets are decoded, and nothing of when frames are shown: they take
     these times in turn."""
     times: deque[int | None] = deque()
 
@@ -127,7 +135,12 @@ def decode_in_order(packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
                 times.append(packet.dts)
             yield packet
 
-    for frame in decode(noted()):
+    def lost_in_turn() -> None:
+        if times:
+            times.popleft()
+        lost()
+
+    for frame in decode(noted(), lost_in_turn):
         frame.pts = times.popleft() if times else None
         yield frame
 

@@ -1,5 +1,6 @@
 """Where frames go: H.264 files."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from fractions import Fraction
@@ -18,6 +19,7 @@ from compfeat.media.sound import Sound
 from compfeat.media.times import VideoError
 
 TICKS = 90_000  # at least, a second: times of any kind are told apart
+SLOWEST = Fraction(1, 1001)  # frames a second
 ROUNDED = Fraction(1, 1000)  # seconds by which times err that Matroska rounded, of frames at a steady rate
 
 
@@ -27,6 +29,7 @@ def write_video(
     fps: float,
     times: Sequence[float] | None = None,
     sound: str | Path | None = None,
+    kept: Callable[[], int] | None = None,
 ) -> None:
     """Writes uint8 RGB frames ``[H, W, 3]`` of one size as an H.264 mp4 that plays in browsers.
 
@@ -43,12 +46,18 @@ def write_video(
             it may be ``times`` of the source that the frames come from. The file begins with the first.
         sound: a video file, whose sound from the first of ``times`` on, else from its beginning, until the last frame
             ends is taken over: as it is, where mp4 holds it and browsers play it, else as AAC.
+        kept: how many of the frames are to be in the file, as far as is known yet: those after them wait, encoded, and
+            are left out in the end. None is all.
 
     Raises:
-        VideoError: there are no frames, they differ in size, or the file with the sound cannot be read.
+        VideoError: there are no frames, they differ in size or have one that H.264 does not take, or the file with the
+            sound cannot be read.
     """
-    with written_whole(path) as partial:
-        _encode(partial, frames, fps, times, sound, name=str(path))
+    try:
+        with written_whole(path) as partial:
+            _encode(partial, frames, fps, times, sound, kept, name=str(path))
+    except av.FFmpegError as error:
+        raise VideoError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _encode(
@@ -57,6 +66,7 @@ def _encode(
     fps: float,
     times: Sequence[float] | None,
     sound: str | Path | None,
+    kept: Callable[[], int] | None,
     name: str,
 ) -> None:
     remaining = iter(frames)
@@ -64,12 +74,12 @@ def _encode(
     if first is None:
         raise VideoError(f"no frames to write to {name}")
     height, width = first.shape[:2]
-    rate = Fraction(fps).limit_denominator(1001)
+    rate = max(Fraction(fps).limit_denominator(1001), SLOWEST)
     tick = Fraction(1, rate.numerator * ceil(TICKS / rate.numerator))  # frames at that rate are whole ticks apart
     duration = int(1 / rate / tick)
     start = times[0] if times is not None else 0.0
     # The index goes to the front ("faststart"), so that playing can begin before the whole file has come.
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
         # Else x264 notes the ticks as the rate ("force-cfr"); frames are shown at their times all the same. With
         # B-frames browsers would step to neighbours of frames asked for, where these have times of their own.
         options = {"crf": "20", "bf": "0", "x264-params": "force-cfr=1"}
@@ -78,7 +88,17 @@ def _encode(
         stream.codec_context.time_base = tick
         stream.codec_context.colorspace = Colorspace.ITU601  # as encoded; players guess another one for large frames
         with _sound(sound, container, start) as sound_until:
-            latest = -1
+            waiting: deque[Packet] = deque()  # one a frame, in their order
+            latest, written, until = -1, 0, 0.0
+
+            def mux_kept() -> None:
+                nonlocal written, until
+                while waiting and (kept is None or written < kept()):
+                    packet = waiting.popleft()
+                    until = float((packet.pts or 0) * packet.time_base)
+                    container.mux([packet, *sound_until(until)])
+                    written += 1
+
             for index, frame in enumerate(chain([first], remaining)):
                 if frame.shape != first.shape:
                     raise VideoError(f"frames of {name} differ in size: {frame.shape[:2]} after {first.shape[:2]}")
@@ -88,8 +108,13 @@ def _encode(
                 stated = due if times is None else round((times[index] - start) / tick)
                 latest = max(due if abs(stated - due) * tick <= ROUNDED else stated, latest + 1)
                 image.pts, image.time_base, image.duration = latest, tick, duration
-                container.mux([*stream.encode(image), *sound_until(float(latest * tick))])
-            container.mux([*stream.encode(), *sound_until(float((latest + duration) * tick))])
+                waiting.extend(stream.encode(image))
+                mux_kept()
+            waiting.extend(stream.encode())
+            mux_kept()
+            if not written:
+                raise VideoError(f"no frames to write to {name}")
+            container.mux(sound_until(until + float(duration * tick)))
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class Sound:
 
     def __init__(self, path: str | Path, output: OutputContainer, start: float) -> None:
         self._path = path
-        self._input = av.open(str(path))
+        self._input = av.open(f"file:{path}")
         self._packets: Iterator[av.Packet] = iter(())
         if self._input.streams.audio:
             stream = self._input.streams.audio[0]

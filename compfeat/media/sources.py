@@ -3,9 +3,11 @@
 import contextlib
 import glob
 import logging
+import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -32,12 +34,14 @@ FORMATS = (
     "apng,asf,avi,bmp_pipe,cine,dhav,dnxhd,dv,flac,flv,gif,gxf,h264,hevc,ivf,jpeg_pipe,m4v,matroska,mjpeg,mov,mp3,mpeg,"
     "mpegts,mpegvideo,mxf,nut,obu,ogg,png_pipe,rm,tiff_pipe,vc1,wav,webp_pipe,wtv,yuv4mpegpipe"
 )
+MOST_OBLONG = 4  # times as long as wide are pixels that are believed
+INVALID = "it is damaged, incomplete, or no video at all"
 
 log = logging.getLogger(__name__)
 
 
 class FrameSource(Protocol):
-    """The frames of one video, uint8 RGB ``[H, W, 3]``, upright, decoded one by one as they are asked for.
+    """The frames of one video, uint8 RGB ``[H, W, 3]``, upright and of square pixels, decoded as they are asked for.
 
     Files and folders start anew with every ``iter()``. Transparency is dropped: what is transparent has the colour that
     is stored there. Of more than 8 bits those that matter most are kept.
@@ -48,6 +52,7 @@ class FrameSource(Protocol):
         length: the number of frames as the file states it, if it does: good for a bar of progress, for it may be wrong.
         times: when each frame read so far is shown, in seconds since the video (not the part of it that is read) began,
             ascending; it grows as frames are read, and holds a frame's time before that frame is given.
+        files: those that are read; none of a camera or a stream.
         sound: the file that the sound is in, if there is any.
         live: whether it is one pass that cannot be read again: a camera or a stream.
     """
@@ -56,6 +61,7 @@ class FrameSource(Protocol):
     fps: float
     length: int | None
     times: list[float]
+    files: Sequence[Path]
     sound: Path | None
     live: bool
 
@@ -86,13 +92,21 @@ def open_frames(
         return Camera(str(source), part)
     if str(source).startswith(STREAMS):
         return Stream(str(source), part)
+    if not str(source):
+        raise FileNotFoundError("no video is named; the current folder is .")
     path = Path(source)
     if path.is_dir():
         return Images(f"{path}", (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES), part)
     if path.is_file():
         return VideoFile(path, part)
-    if matching := glob.glob(str(path)):
-        return Images(f"{path}", map(Path, matching), part)
+    if path.exists():
+        raise VideoError(f"{path} is a pipe or a device, which cannot be read twice; save the video as a file")
+    if matching := sorted(filter(os.path.isfile, glob.glob(str(source)))):
+        if not cv2.haveImageReader(matching[0]):
+            raise VideoError(
+                f"{matching[0]} is no image, as all must be that {source} matches; give one video at a time"
+            )
+        return Images(str(source), map(Path, matching), part)
     raise FileNotFoundError(
         f"no video at {path}; give a video file, a folder of jpg or png images, a pattern of images, camera:0, "
         "or the address of a stream"
@@ -100,23 +114,27 @@ def open_frames(
 
 
 class VideoFile:
-    """The frames of a video file, turned upright where its metadata says that it was filmed rotated.
+    """The frames of a video file as players show them: turned upright where its metadata says that it was filmed
+    rotated, with square pixels where it says that they are not.
 
     Where a part is asked for, its packets are read first, once, and no more is decoded than what leads to the part's
     frames. Where packets do not tell, or decoding proves them wrong, the part is found by decoding from the start. Of a
-    file that lacks its end, the frames up to there are read, with a warning.
+    file that lacks its end, the frames up to there are read, of one that is damaged those that can be; with a warning.
     """
 
     live = False
 
     def __init__(self, path: Path, part: Part = WHOLE) -> None:
         self.path = path
+        self.files: Sequence[Path] = [path]
         self.name = path.stem
         self.part = part
         self.times: list[float] = []
+        self._lost = self._told = 0  # frames, of this pass and of those before
         with self._open() as (container, stream):
             self.clock = Clock.of(stream)
             self.fps = self.clock.fps / part.every
+            self._ratio = stream.sample_aspect_ratio
             self.length = stream.frames or None
             self.sound = path if container.streams.audio else None
             of_all = (container.duration or 0) / av.time_base
@@ -124,6 +142,8 @@ class VideoFile:
         if part != WHOLE:
             self.length = len(self._indices) if self._timetable else None
         if next(self._read(), None) is None:
+            if self._lost:
+                raise VideoError(f"{path} cannot be read as a video: {INVALID}")
             raise VideoError(f"{path} holds no frames{'' if part == WHOLE else f' {part}'}")
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -132,12 +152,15 @@ class VideoFile:
             if index == len(self.times):
                 self.times.append(seconds)
             end = seconds + max(1 / self.fps, float((frame.duration or 0) * self.clock.tick))
-            yield _upright(frame)
+            yield _shown(frame, self._ratio)
         if self.part.end is None and end < self._stated_end - MAY_LACK:
             log.warning(
                 f"{self.path} ends after {end:.1f} s, though it states {self._stated_end:.1f} s: is it complete?"
             )
             self._stated_end = end  # this is said once
+        if self._lost > self._told:
+            log.warning(f"{self.path} is damaged: {self._lost} of its frames cannot be decoded, and are left out")
+            self._told = self._lost
 
     @cached_property
     def _timetable(self) -> Timetable | None:
@@ -164,13 +187,18 @@ class VideoFile:
         yield from islice(self.part.of(self.clock.timed(self._decode())), found, None)
 
     def _decode(self) -> Iterator[av.VideoFrame]:
+        self._lost = 0
         with self._open() as (container, stream):
             in_order = decode_in_order if container.format.name == "avi" else decode
-            yield from in_order(container.demux(stream))
+            yield from in_order(container.demux(stream), self._lose)
+
+    def _lose(self) -> None:
+        self._lost += 1
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
-        with _readable(str(self.path)), av.open(str(self.path), options={"format_whitelist": FORMATS}) as container:
+        source = f"file:{self.path}"  # or a colon in its name would be taken for the end of a protocol
+        with _readable(str(self.path)), av.open(source, options={"format_whitelist": FORMATS}) as container:
             stream = video_stream(container)
             stream.thread_type = "AUTO"
             yield container, stream
@@ -194,7 +222,8 @@ class Images:
             )
         self.name = files[0].resolve().parent.name
         self.fps = FOLDER_FPS / part.every
-        self.files, self.times = [files[i] for i in chosen], [times[i] for i in chosen]
+        self.files: Sequence[Path] = [files[i] for i in chosen]
+        self.times = [times[i] for i in chosen]
         self.length: int | None = len(self.files)
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -214,6 +243,7 @@ class Stream:
     """
 
     length: int | None = None
+    files: Sequence[Path] = ()
     sound: Path | None = None
     live = True
 
@@ -239,13 +269,11 @@ class Stream:
         with self._container:
             for seconds, frame in self.part.of(self.clock.timed(self._decode())):
                 self.times.append(seconds)
-                yield _upright(frame)
+                yield _shown(frame, self._stream.sample_aspect_ratio)
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         try:
-            for packet in self._container.demux(self._stream):
-                with contextlib.suppress(av.InvalidDataError):
-                    yield from packet.decode()
+            yield from decode(self._container.demux(self._stream))
         except av.FFmpegError as error:
             log.warning(f"{self.address} broke off: {_reason(error)}")
 
@@ -254,6 +282,7 @@ class Camera:
     """The frames of a live camera, ``"camera:N"``, until it stops; released when the iteration ends."""
 
     length: int | None = None
+    files: Sequence[Path] = ()
     sound: Path | None = None
     live = True
 
@@ -290,7 +319,7 @@ class Camera:
 
 
 @contextlib.contextmanager
-def _readable(name: str, invalid: str = "it is damaged, incomplete, or no video at all") -> Iterator[None]:
+def _readable(name: str, invalid: str = INVALID) -> Iterator[None]:
     try:
         yield
     except av.FFmpegError as error:
@@ -303,8 +332,12 @@ def _reason(error: av.FFmpegError) -> str:
     return f"no answer for {TIMEOUT:g} s" if isinstance(error, av.ExitError) else str(error.strerror)
 
 
-def _upright(frame: av.VideoFrame) -> np.ndarray:
-    image = frame.to_ndarray(format="rgb24")
+def _shown(frame: av.VideoFrame, ratio: Fraction | None) -> np.ndarray:
+    """A frame as players show it; ``ratio`` is the width of its pixels over their height, where it is known."""
+    image: np.ndarray = frame.to_ndarray(format="rgb24")
+    if ratio and ratio != 1 and 1 / MOST_OBLONG <= ratio <= MOST_OBLONG:
+        wider, higher = max(1.0, float(ratio)), max(1.0, float(1 / ratio))
+        image = cv2.resize(image, None, fx=wider, fy=higher, interpolation=cv2.INTER_CUBIC)
     quarter_turns = round(frame.rotation / 90)  # counter-clockwise, as rot90 counts them
     return np.ascontiguousarray(np.rot90(image, quarter_turns))
 

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -175,6 +176,21 @@ def test_a_wrong_call_is_one_line_and_exit_code_2(script, arguments, said, cache
     lines = [line for line in error.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and said in lines[0], error
     assert "drawing" not in error and not list(tmp_path.glob("checkpoints"))
+
+
+def test_ctrl_c_is_one_line_also_while_a_command_starts():
+    script = (
+        "import compfeat.commands, os, signal; os.kill(os.getpid(), signal.SIGINT); import compfeat.commands.launch"
+    )
+    interruptible = [
+        "env",
+        "--default-signal=INT",
+        sys.executable,
+        "-c",
+        script,
+    ]  # also where tests are in the background
+    done = subprocess.run(interruptible, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "interrupted\n")  # 130 in a shell
 
 
 def test_out_of_memory_is_one_line_that_says_what_takes_less():

@@ -5,20 +5,27 @@ import json
 import os
 import signal
 from contextlib import contextmanager, nullcontext
+from datetime import datetime
 from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
+import torch
+import untrained
 from generated import write_clip
+from omegaconf import OmegaConf
 from one_object import predictor
 from PIL import Image
 from pycocotools import mask as rle
+from shell import command as run
 
 from compfeat.commands import predict as command
 from compfeat.commands.predict import chosen, find_objects, require_known, write_outputs
+from compfeat.findings import folder
+from compfeat.findings.folder import emptied
 from compfeat.findings.journal import Track
-from compfeat.media.sources import open_frames
+from compfeat.media.sources import VideoError, open_frames
 
 ALL = ["tracks", "overlay", "page", "results", "masks", "coco_video"]
 
@@ -99,8 +106,58 @@ def test_an_interrupt_ends_the_video_not_what_was_found(live, tmp_path):
     written(write_clip(tmp_path / "clip.mp4"), tmp_path / "out", ALL, live, interrupting)
     rows = list(csv.DictReader((tmp_path / "out" / "tracks.csv").open(newline="")))
     assert len(rows) == 5 == len(list((tmp_path / "out" / "masks").iterdir()))
-    assert len(list(open_frames(tmp_path / "out" / "overlay.mp4"))) == 5
+    for name in ("overlay.mp4", "video.mp4"):  # frames that were read ahead belong to nothing
+        assert len(list(open_frames(tmp_path / "out" / name))) == 5
     assert (tmp_path / "out" / "page.html").is_file()
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_before_the_first_frame_leaves_no_video(tmp_path):
+    @contextmanager
+    def interrupting(description, total, unit):
+        signal.raise_signal(signal.SIGINT)
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        written(write_clip(tmp_path / "clip.mp4"), tmp_path / "out", show=interrupting)
+    assert not list(tmp_path.glob("out/*.mp4"))
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_during_the_overlay_leaves_all_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "draw_tubes", lambda *drawn: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        called(monkeypatch, write_clip(tmp_path / "clip.mp4", count=6), output=str(tmp_path / "out"), write=ALL)
+    names = {path.name for path in (tmp_path / "out").iterdir() if path.name != ".lock"}
+    assert names == {"frames.jsonl", "tracks.csv", "page.html", "video.mp4", "results.json", "coco_video.json", "masks"}
+
+
+def test_what_was_found_before_a_fault_is_written(tmp_path, monkeypatch, capsys):
+    images = tmp_path / "images"
+    images.mkdir()
+    for index in range(9):
+        Image.new("RGB", (64, 48)).save(images / f"{index}.png")
+    (images / "7.png").write_text("no image")
+    with pytest.raises(VideoError, match="7.png is not a readable image"):
+        called(monkeypatch, images, output=str(tmp_path / "out"), write=ALL)
+    assert "1 objects found in 7 frames" in capsys.readouterr().out.replace("\n", " ")
+    for name in ("overlay.mp4", "video.mp4"):
+        assert len(list(open_frames(tmp_path / "out" / name))) == 7
+    assert len(json.loads((tmp_path / "out" / "results.json").read_text())[0]["segmentations"]) == 7
+
+
+def test_a_stream_without_a_frame_is_an_error(tmp_path, monkeypatch):
+    class Silent:
+        name, fps, length, times, files, sound, live = "camera:0", 25.0, None, [], (), None, True
+
+        def __iter__(self):
+            return iter(())
+
+    monkeypatch.setattr(command, "open_frames", lambda *_: Silent())
+    for outputs in (["tracks"], ALL):
+        with pytest.raises(VideoError, match="no frame of camera:0 came"):
+            called(monkeypatch, "camera:0", output=str(tmp_path / "out"), write=outputs)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {".lock", "frames.jsonl"}
 
 
 def test_what_holds_all_masks_is_left_out_where_there_are_too_many(tmp_path, monkeypatch, capsys):
@@ -115,6 +172,83 @@ def test_what_holds_all_masks_is_left_out_where_there_are_too_many(tmp_path, mon
 def test_where_no_class_is_asked_for_objects_of_any_are_drawn(classes, kept):
     tracks = {1: Track(1, 1, "cat", 0.9), 2: Track(2, 2, "dog", 0.8), 3: Track(3, 2, "dog", 0.2)}
     assert chosen(SimpleNamespace(tracks=tracks), 0.3, classes) == kept
+
+
+def called(monkeypatch, video, **keys):
+    """What predict does, of a network that is made up; Hydra has no part in it."""
+    monkeypatch.setattr(command, "predictor_maker", lambda cfg: lambda device: predictor())
+    keys = {"video": str(video), "start": None, "end": None, "every": 1, "cuts": True, "forget": 10.0} | keys
+    keys = {"output": None, "write": ["tracks"], "score": 0.3, "classes": None, "device": "cpu", "ckpt": "a"} | keys
+    command.predict(OmegaConf.create(keys))
+
+
+@pytest.mark.parametrize("name", ["video.mp4", "overlay.mp4"])
+def test_the_video_itself_is_never_replaced(name, tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / name, count=6)
+    before = clip.read_bytes()
+    (tmp_path / "link.mp4").symlink_to(name)
+    monkeypatch.chdir(tmp_path)
+    for video, output in [(name, "."), (clip, ""), ("link.mp4", tmp_path)]:
+        with pytest.raises(ValueError, match=f"{name} is read and would be replaced; give another folder"):
+            called(monkeypatch, video, output=str(output), write=["page"], start=0.1)
+    (tmp_path / "frames.jsonl").touch()  # an own folder, whose video is looked at again
+    with pytest.raises(ValueError, match="is read and would be replaced"):
+        called(monkeypatch, name, output=".")
+    assert clip.read_bytes() == before
+
+
+def test_images_are_not_replaced_by_masks(tmp_path, monkeypatch):
+    images = tmp_path / "masks"
+    images.mkdir()
+    for index in range(3):
+        Image.new("RGB", (64, 48)).save(images / f"{index:05d}.png")
+    with pytest.raises(ValueError, match="masks/00000.png is read and would be replaced"):
+        called(monkeypatch, images, output=str(tmp_path), write=["masks"])
+    assert len(list(images.iterdir())) == 3
+
+
+def test_what_was_found_in_another_video_does_not_stay(tmp_path, monkeypatch):
+    called(monkeypatch, write_clip(tmp_path / "long.mp4", count=12), output=str(tmp_path / "out"), write=ALL)
+    (tmp_path / "out" / "notes.txt").touch()
+    called(monkeypatch, write_clip(tmp_path / "short.mp4", count=3), output=str(tmp_path / "out"), write=["masks"])
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {".lock", "frames.jsonl", "masks", "notes.txt"}
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 3
+
+
+def test_brackets_in_the_name_of_a_folder_are_no_markup(tmp_path, monkeypatch, capsys):
+    clip = write_clip(tmp_path / "clip.mp4", count=3)
+    monkeypatch.chdir(tmp_path)
+    called(monkeypatch, clip, output="run [v1]x[/y]")
+    assert capsys.readouterr().out.endswith("drawn: run [v1]x[/y]\n")
+
+
+def test_files_of_somebody_else_are_not_replaced(tmp_path, monkeypatch):
+    (tmp_path / "results.json").write_text("of weeks")
+    with pytest.raises(ValueError, match="results.json is there, and of no video looked at before; give another"):
+        called(monkeypatch, write_clip(tmp_path / "clip.mp4", count=3), output=str(tmp_path))
+    assert (tmp_path / "results.json").read_text() == "of weeks"
+
+
+def test_two_at_once_do_not_share_a_folder(tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / "clip.mp4", count=3)
+    monkeypatch.chdir(tmp_path)
+    with emptied(tmp_path / "out", []), pytest.raises(ValueError, match="another video is written there just now"):
+        called(monkeypatch, clip, output="out")
+    called(monkeypatch, clip, output="out")
+    monkeypatch.setattr(folder, "datetime", type("Fixed", (), {"now": lambda: datetime(2026, 1, 2, 3, 4, 5)}))
+    for name in ("2026-01-02_03-04-05", "2026-01-02_03-04-05-2"):
+        called(monkeypatch, clip)
+        assert (tmp_path / "outputs" / "predict" / name / "tracks.csv").is_file()
+
+
+def test_nothing_is_written_where_it_is_called(tmp_path, cache):
+    torch.save(untrained.checkpoint("model=mask_rcnn"), tmp_path / "last.ckpt")
+    write_clip(tmp_path / "clip.mp4", count=3)
+    here = tmp_path / "here"
+    here.mkdir()
+    run("scripts/predict.py", "ckpt=../last.ckpt", "video=../clip.mp4", "output=../out", cache=cache, cwd=here)
+    assert not list(here.iterdir()) and (tmp_path / "out" / "page.html").is_file()
+    assert not list((tmp_path / "out").glob(".hydra"))
 
 
 def test_a_class_that_the_network_does_not_know_is_named():

@@ -40,6 +40,13 @@ def test_a_frame_large_enough_to_read_keeps_its_size():
     assert np.array_equal(draw_tubes(frame, 0, [], NAMES), frame)
 
 
+@pytest.mark.parametrize("size, drawn", [((2, 1000), (8, 4000)), ((1, 5000), (1, 5000)), ((100, 3000), (100, 3000))])
+def test_a_banner_does_not_become_wider_than_videos_are(size, drawn):
+    mask = rle.encode(np.ones(size, np.uint8, order="F"))
+    object = Tube(1, [0], [(0, 0, size[1], size[0])], [mask], [[0.9, 0.0]])
+    assert draw_tubes(np.zeros((*size, 3), np.uint8), 0, [object], NAMES).shape == (*drawn, 3)
+
+
 def test_only_what_is_seen_in_the_frame_is_drawn():
     assert np.array_equal(draw_tubes(GREY, 1, [tube(0, [0, 2], (10, 30, 40, 60))], NAMES), ENLARGED)
     assert np.array_equal(draw_tubes(GREY, 0, [], NAMES), ENLARGED)

@@ -201,12 +201,43 @@ def test_where_packets_promised_other_frames_the_whole_file_is_decoded(wrong, tm
     assert np.array_equal(require_same(path), frames)
 
 
-def test_a_broken_file_is_named(tmp_path):
+def test_a_broken_file_is_named(tmp_path, caplog):
     content = bytearray(write_clip(tmp_path / "a.mp4").read_bytes())
     start = content.index(b"mdat") + 1500
     content[start : start + 400] = np.random.default_rng(0).bytes(400)
     (tmp_path / "broken.mp4").write_bytes(content)
-    for part in ({}, {"start": 0}, {"start": 0.2, "every": 2}):
-        source = open_frames(tmp_path / "broken.mp4", **part)
-        with pytest.raises(VideoError, match="broken.mp4"):
-            list(source)
+    for part, least in [({}, 30), ({"start": 0}, 30), ({"start": 0.2, "every": 2}, 12)]:
+        caplog.clear()
+        assert least < len(list(open_frames(tmp_path / "broken.mp4", **part))) < 40
+        assert ["broken.mp4 is damaged" in record.message for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi"])
+def test_of_a_damaged_file_all_else_is_read_and_it_is_said_once(name, tmp_path, caplog):
+    path = write_clip(tmp_path / name, count=100, gop=10, b_frames=0, options={"crf": "10"})
+    whole = open_frames(path)
+    frames = list(whole)
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packet = bytes(list(container.demux(video=0))[42])
+    at = content.index(packet)
+    content[at : at + len(packet)] = bytes(len(packet))
+    path.write_bytes(content)
+    source = open_frames(path)
+    assert len(list(source)) == len(list(source)) == 99 and len(frames) == 100
+    missing = set(np.round(whole.times, 3)) - set(np.round(source.times, 3))
+    assert missing == {round(whole.times[42], 3)}
+    assert [record.message for record in caplog.records] == [
+        f"{path} is damaged: 1 of its frames cannot be decoded, and are left out"
+    ]
+    assert len(list(open_frames(path, start=1.2, end=2.0))) == 19
+
+
+def test_a_file_of_which_nothing_can_be_decoded_is_damaged(tmp_path):
+    path = write_clip(tmp_path / "a.mp4", count=10, muxer={"movflags": "faststart"})
+    content = bytearray(path.read_bytes())
+    start = content.index(b"mdat") + 4
+    content[start:] = bytes(len(content) - start)
+    path.write_bytes(content)
+    with pytest.raises(VideoError, match="a.mp4 cannot be read as a video: it is damaged"):
+        open_frames(path)

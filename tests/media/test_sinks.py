@@ -134,3 +134,24 @@ def test_times_that_do_not_ascend_are_spread(tmp_path):
     frames = [np.zeros((48, 64, 3), np.uint8)] * 4
     write_video(tmp_path / "out.mp4", frames, 10, times=[3.0, 3.0, 2.5, 4.0])
     assert len(list(open_frames(tmp_path / "out.mp4"))) == 4
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_beeps("a.mp4", "aac", seconds=1)
+    (tmp_path / "a.mp4").rename(tmp_path / "a:b.mp4")
+    source = open_frames("a:b.mp4")
+    write_video("c:d/e:f.mp4", source, source.fps, source.times, source.sound)
+    assert beeps(tmp_path / "c:d" / "e:f.mp4")[0] == pytest.approx([0.5], abs=0.03)
+
+
+def test_however_rare_frames_are_they_are_written(tmp_path):
+    frames = [np.zeros((48, 64, 3), np.uint8)] * 3
+    write_video(tmp_path / "out.mp4", frames, fps=25 / 100_000, times=[0.0, 4000.0, 8000.0])
+    assert open_frames(tmp_path / "out.mp4").length == 3
+
+
+def test_what_h264_does_not_take_is_told(tmp_path):
+    with pytest.raises(VideoError, match="out.mp4 cannot be written: "):
+        write_video(tmp_path / "out.mp4", [np.zeros((2, 120_000, 3), np.uint8)], fps=10)
+    assert not list(tmp_path.iterdir())

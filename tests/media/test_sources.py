@@ -1,5 +1,7 @@
+import os
 import struct
 import weakref
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -263,3 +265,41 @@ def test_real_footage():
     assert (source.name, source.length) == ("dog", 289)
     assert source.fps == pytest.approx(29.97, abs=0.01)
     assert next(iter(source)).shape == (720, 1280, 3)
+
+
+@pytest.mark.parametrize("ratio, shape", [("2/1", (48, 128, 3)), ("1/2", (96, 64, 3)), ("100/1", (48, 64, 3))])
+def test_pixels_that_are_not_square_become_so(ratio, shape, tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(ratio)
+        for frame in coloured(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    for frame in open_frames(tmp_path / "a.mp4"):
+        assert frame.shape == shape
+        assert frame[: shape[0] // 2 - 3, : shape[1] // 2 - 3, 0].mean() > 200  # the red quarter
+        assert frame[shape[0] // 2 + 3 :, :, 0].mean() < 60
+
+
+def test_no_name_is_not_the_current_folder(tmp_path, monkeypatch):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 6, 3), np.uint8))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no video is named"):
+        open_frames("")
+    assert open_frames(".").length == 1
+
+
+def test_a_pattern_of_videos_is_told(tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / name, coloured(1), fps=10)
+    with pytest.raises(VideoError, match=r"a.mp4 is no image, as all must be that .*\*.mp4 matches; give one video"):
+        open_frames(tmp_path / "*.mp4")
+
+
+def test_a_pipe_is_told_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(VideoError, match="pipe.mp4 is a pipe or a device, which cannot be read twice"):
+        open_frames(tmp_path / "pipe.mp4")
+    with pytest.raises(FileNotFoundError, match="no video at"):
+        open_frames(tmp_path / "*.mp4")
