@@ -65,7 +65,7 @@ def _fault(masks: Sequence[Any], height: int, width: int, whole: set[tuple]) -> 
     shown = [mask for mask in masks if mask]
     if all(_is_compressed(mask, [height, width]) for mask in shown):
         tube = (height, width, *(mask["counts"] for mask in shown))
-        if tube in whole or are_whole([text.encode() for text in tube[2:] if isinstance(text, str)], height * width):
+        if tube in whole or are_whole(_texts(tube[2:]), height * width):
             whole.add(tube)
             return None
     for frame, mask in enumerate(masks):  # each by itself, to say which and why
@@ -75,6 +75,11 @@ def _fault(masks: Sequence[Any], height: int, width: int, whole: set[tuple]) -> 
         except ValueError as error:
             return f"the mask of frame {frame}: {error}"
     return None
+
+
+def _texts(counts: Sequence[str | bytes]) -> list[bytes]:
+    """Those that are text, as bytes, whatever characters a json may hold."""
+    return [text.encode("utf-8", "surrogatepass") for text in counts if isinstance(text, str)]
 
 
 def _is_compressed(mask: Any, size: list[int]) -> bool:

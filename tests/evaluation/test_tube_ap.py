@@ -235,6 +235,7 @@ def counts(value, size=(HEIGHT, WIDTH)):
         (counts([0.5, RUNS - 0.5]), NO_RLE),
         (counts("abc"), NO_TEXT),
         (counts("é"), NO_TEXT),
+        (counts("\ud800"), "the mask of frame 1: "),
         (counts(""), NO_TEXT),
         (counts(result(tube(2, 2))["segmentations"][1]["counts"][:-1]), "the mask of frame 1: its "),
         (counts([5]), f"its runs fill 5 pixels of {HEIGHT} x {WIDTH}"),
