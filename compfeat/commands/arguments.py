@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
-from compfeat.commands.config_check import fits
+from compfeat.config_check import fits
 
 GIVEN = re.compile(r"(\+{0,2}(\w[^=]*))=(.*)", re.DOTALL)  # a key and its value; -m, --help and ~key are none
 SWEEPS = re.compile(r"-m|--multirun|hydra\.mode=MULTIRUN|\+?sweep=(?!null$).*", re.IGNORECASE)
