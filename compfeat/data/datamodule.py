@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import pytorch_lightning as pl
@@ -86,6 +87,7 @@ class VISDataModule(pl.LightningDataModule):
         batch_size: clips a step on each device.
         workers: processes that load clips.
         seed: of the choice of clips and their transforms.
+        one_clip_per: what an epoch has one clip of: "video", or "frame", the paper's, each annotated one.
         generator: draws the data set first.
         coco: makes clips of still images to train on too; holds the arguments that are COCO's own. With ``generator``
             the stills are those that it draws.
@@ -108,6 +110,7 @@ class VISDataModule(pl.LightningDataModule):
         batch_size: Count = 4,
         workers: Workers = 2,
         seed: Seed = 0,
+        one_clip_per: Literal["video", "frame"] = "video",
         generator: ShapesGenerator | None = None,
         coco: partial[COCOPseudoClips] | None = None,
         coco_share: Share = 0.5,
@@ -126,6 +129,7 @@ class VISDataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.workers = workers
         self.seed = seed
+        self.one_clip_per = one_clip_per
         self.generator = generator
         self.coco = coco
         self.coco_share = coco_share
@@ -267,7 +271,15 @@ class VISDataModule(pl.LightningDataModule):
 
     def train_clips(self) -> Dataset[Clip]:
         """The clips to train on, those of videos first."""
-        clips = YTVISClips(self.train_annotations, self.train_videos, self.sampler, self.size, self.flip, self.seed)
+        clips = YTVISClips(
+            self.train_annotations,
+            self.train_videos,
+            self.sampler,
+            self.size,
+            self.flip,
+            self.seed,
+            self.one_clip_per,
+        )
         if self.coco is None:
             return clips
         pseudo_clips = self.coco(

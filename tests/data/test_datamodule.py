@@ -90,6 +90,24 @@ def test_a_clip_shows_the_frames_and_objects_of_its_video(tmp_path):
     assert dataset[0, 1].support.shape == (2, 3, HEIGHT, WIDTH)  # a video of one frame
 
 
+def test_with_one_clip_per_frame_an_epoch_has_each_annotated_frame_once(tmp_path):
+    root = write_data_set(tmp_path)
+    annotations = VISAnnotations.load(root, "train")
+    dataset = YTVISClips(annotations, range(3), ClipSampler(2), (WIDTH, HEIGHT), ClipFlip(0.0), 0, "frame")
+    wanted = [
+        f"{annotations[position].name}/{present[n]}"
+        for position in range(3)
+        for present, seen in [annotations.frames_to_train_on(position)]
+        for n in np.flatnonzero(seen)
+    ]
+    assert [dataset[0, index].name for index in range(len(dataset))] == wanted and len(wanted) > 3
+    first, second = dataset[0, 0], dataset[1, 0]  # the others are drawn anew
+    assert (first.current == second.current).all() and not (first.support == second.support).all()
+    module = VISDataModule(str(root), val_split="train", size=(WIDTH, HEIGHT), one_clip_per="frame", batch_size=1)
+    module.setup()
+    assert len(module.train_dataloader()) == len(wanted)
+
+
 def test_a_clip_is_scaled_with_its_masks(tmp_path):
     clip = clips(write_data_set(tmp_path), flip=0.0, size=(WIDTH // 2, HEIGHT))[0, 1]
     assert clip.current.shape == (3, HEIGHT // 2, WIDTH // 2)

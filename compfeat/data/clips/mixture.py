@@ -9,7 +9,7 @@ from compfeat.structures import Clip
 class MixedClips(Dataset[Clip]):
     """Every clip of the first data set once an epoch, and so many of the second that they are a given share of all.
 
-    An epoch stays one pass over the videos, whatever the size of the second data set. Over the epochs all of the second
+    An epoch stays one pass over the first, whatever the size of the second. Over the epochs all of the second
     are used once, in random order, before any is used again. An item's index is ``(epoch, index)``.
 
     Args:

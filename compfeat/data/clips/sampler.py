@@ -35,11 +35,15 @@ class ClipSampler:
         self.support_frames = support_frames
         self.mode = mode
 
-    def sample(self, length: int, annotated: Sequence[int], rng: np.random.Generator) -> ClipFrames:
-        """Draws a clip of a video of ``length`` frames; ``annotated`` are the frames that have objects."""
+    def sample(
+        self, length: int, annotated: Sequence[int], rng: np.random.Generator, current: int | None = None
+    ) -> ClipFrames:
+        """Draws a clip of a video of ``length`` frames; ``annotated`` are the frames that have objects, of which
+        ``current`` may be chosen before."""
         if not annotated:
             raise ValueError("a clip needs a frame with objects")
-        current = int(rng.choice(annotated))
+        if current is None:
+            current = int(rng.choice(annotated))
         others = [frame for frame in annotated if frame != current] or [f for f in range(length) if f != current]
         reference = int(rng.choice(others or [current]))
         if self.mode == "uniform":

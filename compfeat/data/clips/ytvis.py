@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -17,10 +18,12 @@ from compfeat.structures import Clip
 
 
 class YTVISClips(Dataset[Clip]):
-    """One clip per video that has an object, drawn anew each epoch.
+    """One clip per video, or per frame, that has an object, drawn anew each epoch.
 
-    An item's index is ``(epoch, index)``: the clip depends on these and ``seed`` alone, so that neither the number of
-    workers nor a resumed run changes what is drawn. Crowd regions and frames that are not on disk are left out.
+    With one per frame an epoch is what it is for MaskTrack R-CNN, and so for the paper: every annotated frame is the
+    current one once. An item's index is ``(epoch, index)``: the clip depends on these and ``seed`` alone, so that
+    neither the number of workers nor a resumed run changes what is drawn. Crowd regions and frames that are not on disk
+    are left out.
 
     Args:
         annotations: the training split.
@@ -29,6 +32,7 @@ class YTVISClips(Dataset[Clip]):
         size: (width, height) into which frames are fitted.
         flip: flips clips.
         seed: of all randomness.
+        one_per: what an epoch has one clip of.
 
     Raises:
         AnnotationError: no video has an object.
@@ -42,29 +46,37 @@ class YTVISClips(Dataset[Clip]):
         size: tuple[int, int],
         flip: ClipFlip,
         seed: int,
+        one_per: Literal["video", "frame"] = "video",
     ) -> None:
         self.annotations = annotations
         self.sampler = sampler
         self.size = size
         self.flip = flip
         self.seed = seed
-        self.positions = [p for p in positions if annotations.frames_to_train_on(p)[1].any()]
+        counts = {p: int(annotations.frames_to_train_on(p)[1].sum()) for p in positions}
+        self.positions = [p for p, count in counts.items() if count]
         if not self.positions:
             raise AnnotationError(f"{annotations.path}: no video has an object to train on")
+        # The number of the first clip of each video, and of all clips.
+        self._starts = np.cumsum([0, *(counts[p] if one_per == "frame" else 1 for p in self.positions)])
+        self._chosen = one_per == "frame"
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return int(self._starts[-1])
 
     def __getitem__(self, item: tuple[int, int]) -> Clip:
         epoch, index = item
         rng = np.random.default_rng([self.seed, epoch, index])
-        present, has_objects = self.annotations.frames_to_train_on(self.positions[index])
-        drawn = self.sampler.sample(len(present), np.flatnonzero(has_objects).tolist(), rng)
+        video = int(np.searchsorted(self._starts, index, side="right")) - 1
+        present, has_objects = self.annotations.frames_to_train_on(self.positions[video])
+        annotated = np.flatnonzero(has_objects).tolist()
+        chosen = annotated[index - int(self._starts[video])] if self._chosen else None
+        drawn = self.sampler.sample(len(present), annotated, rng, chosen)
         current, reference, *support = present[[drawn.current, drawn.reference, *drawn.support]].tolist()
-        return self.clip(index, ClipFrames(current, tuple(support), reference), rng)
+        return self.clip(video, ClipFrames(current, tuple(support), reference), rng)
 
     def clip(self, index: int, frames: ClipFrames, rng: np.random.Generator) -> Clip:
-        """The clip of the given frames of one video; ``rng`` decides on the flip."""
+        """The clip of the given frames of one video, ``index`` among ``positions``; ``rng`` decides on the flip."""
         video = self.annotations[self.positions[index]]
         current, support, reference = frames
         stated = (video.height, video.width)
