@@ -39,6 +39,12 @@ class MeasuredRun:
         )
         return cls(folder, run, metrics, {evaluation: content["overall"] for evaluation, content in errors.items()})
 
+    @property
+    def unmeasured(self) -> list[str]:
+        """The evaluations that a run was trained for and that were not measured, though it finished."""
+        wanted = self.run.config.get("evaluations") or {}
+        return [name for name in wanted if name not in self.metrics] if self.run.status == "finished" else []
+
     def curves(self) -> dict[str, Curve]:
         """What was logged, by name, also before the run was interrupted."""
         aside = sorted(self.folder.glob("metrics-*.csv"), key=_steps)
