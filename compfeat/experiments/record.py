@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
 from filelock import FileLock, Timeout
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from compfeat.files import write_json
+from compfeat.files import read_json, write_json
 from compfeat.machine import description, peak_memory_gib, rank
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ class Run:
         best: the best validation AP so far, a fraction.
     """
 
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")  # what is read from a file
+
     name: str
     seed: int
     config: dict[str, Any]
@@ -92,9 +95,20 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> "Run | None":
-        """The run of a folder; None where there is none."""
+        """The run of a folder; None where there is none.
+
+        Raises:
+            ValueError: its run.json is damaged, or not as this version writes it.
+        """
         path = folder / FILE
-        return cls(**json.loads(path.read_text())) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return TypeAdapter(cls).validate_python(read_json(path))
+        except ValidationError as error:
+            fault = error.errors()[0]
+            said = ": ".join([*map(str, fault["loc"]), fault["msg"].lower()])
+            raise ValueError(f"{path} is no record of this version: {said}; move it away") from error
 
     def write(self, folder: Path) -> None:
         """Writes run.json, whole or not at all; of several processes the first does."""
