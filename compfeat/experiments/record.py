@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from compfeat.files import read_json, write_json
-from compfeat.machine import description, peak_memory_gib, rank
+from compfeat.machine import description, forget_peak_memory, peak_memory_gib, rank
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Run:
         error: why it failed.
         began: when it was started first, UTC.
         steps, seconds: taken so far, interruptions not counted.
-        peak_memory_gib: as ``compfeat.machine`` measures it.
+        peak_memory_gib: while it was trained, as ``compfeat.machine`` measures it.
         parameters: of the network that are trained, and all of them.
         machine: what it ran on last.
         best: the best validation AP so far, a fraction.
@@ -184,11 +184,13 @@ class RunRecorder(pl.Callback):
         self._run = run
         self._folder = folder
         self._seconds = run.seconds
+        self._peak = run.peak_memory_gib
         self._began = monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         counts = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
         self._run.parameters = {"trained": sum(n for n, trained in counts if trained), "all": sum(n for n, _ in counts)}
+        forget_peak_memory(trainer.strategy.root_device)  # that of the rows which this process has trained before
         self._began = monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -201,7 +203,7 @@ class RunRecorder(pl.Callback):
         run = self._run
         run.steps = trainer.global_step
         run.seconds = round(self._seconds + monotonic() - self._began, 1)
-        run.peak_memory_gib = round(peak_memory_gib(trainer.strategy.root_device), 2)
+        run.peak_memory_gib = max(self._peak, round(peak_memory_gib(trainer.strategy.root_device), 2))
         run.write(self._folder)
 
 
