@@ -45,7 +45,7 @@ def report(cfg: ReportConfig) -> None:
         console.print(f"{words.DIFFERENT_DATA}: {told}", soft_wrap=True)
     console.print(
         f"ours: mean ± standard deviation; gain: mean ± standard error, {words.CLEARLY} more than three of them from "
-        f"zero, {words.SAME} of the paper's sign, {words.UNLIKE} not",
+        f"zero over three seeds or more, {words.SAME} of the paper's sign, {words.UNLIKE} not",
         soft_wrap=True,
     )
     console.print(f"all of it: {output / 'report.html'}, {output / 'report.md'}", soft_wrap=True)

@@ -80,7 +80,7 @@ class Agreement:
 
     Attributes:
         same, of: so many of so many.
-        clear_same, clear: the same of those of ours that are more than three standard errors from zero.
+        clear_same, clear: the same of those of ours that are clear (``Spread.clear``).
     """
 
     same: int
@@ -143,7 +143,10 @@ def compare(table: Table, runs: Sequence[MeasuredRun]) -> Comparison:
     return Comparison(
         table.key,
         table.title,
-        [f"{column.metric}, {column.evaluation}" if len(evaluations) > 1 else column.metric for column in table.columns],
+        [
+            f"{column.metric}, {column.evaluation}" if len(evaluations) > 1 else column.metric
+            for column in table.columns
+        ],
         lines,
         [_order([line.cells[index] for line in lines]) for index in range(len(table.columns))],
         str(table.baseline.row),

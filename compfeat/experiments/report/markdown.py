@@ -16,8 +16,8 @@ def markdown(contents: Contents) -> str:
         "\n".join(f"- {what}: {told}" for what, told in contents.data.items()),
         *(f"**{words.DIFFERENT_DATA}:** {told}." for told in contents.different_data),
         "All numbers are points. Ours: mean ± sample standard deviation over seeds (gain over the baseline row, mean ± "
-        "standard error of the differences of runs of the same seed). `*`: a gain of more than three standard errors; "
-        "behind a count: of such differences alone. "
+        "standard error of the differences of runs of the same seed). `*`: a gain of more than three standard errors, "
+        "over three seeds or more; behind a count: of such differences alone. "
         f"{words.SAME}, {words.UNLIKE}: it has the sign of the paper's, or not; with `*` the paper's claim holds here "
         f"or is contradicted, without it neither can be told. {words.NOTHING}: not measured.",
     ]
