@@ -3,6 +3,7 @@
 import os
 import platform
 import resource
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,10 +31,24 @@ def rank() -> int:
     return getattr(rank_zero_only, "rank", 0)
 
 
+def forget_peak_memory(device: torch.device) -> None:
+    """Lets ``peak_memory_gib`` begin anew, where the system can: from what is held now."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):  # there is none outside Linux, and some containers forbid it
+            Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_gib(device: torch.device) -> float:
-    """The most memory held so far: tensors on a GPU, the whole process on a CPU."""
+    """The most memory held since the process began, or ``forget_peak_memory``: tensors on a GPU, the whole process on a
+    CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.exists() else ():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 2**20  # KiB
     unit = 2**30 if platform.system() == "Darwin" else 2**20  # bytes there, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 

@@ -80,11 +80,11 @@ def evaluate(cfg: EvaluateConfig) -> None:
         console.print("no ground truth in this split: nothing can be scored", style="bold red")
         console.print(f"results in {output}", soft_wrap=True)
         return
-    _tell_dashboard(cfg, data, measured)
     _tell(measured, output)
     if tracking_metrics and (ground_truth := data.ground_truth):
         _tell_tracking(tracking_metrics(ground_truth, output / "results.json"), output)
     console.print(f"results: {output / 'results.json'} and results.zip", soft_wrap=True)
+    _tell_dashboard(cfg, data, measured)  # last: whatever the run's folder holds, the numbers have been told
 
 
 def _truth(data: VISDataModule) -> dict:

@@ -18,7 +18,7 @@ from torchvision.io import write_png
 from compfeat.commands.console import console
 from compfeat.commands.launch import launch_named
 from compfeat.commands.train import recipe_for
-from compfeat.config_check import check_config
+from compfeat.config_check import ConfigError, check_config
 from compfeat.data.datamodule import VISDataModule
 from compfeat.experiments.probes.attention import ClassProbe
 from compfeat.experiments.probes.clips import HeldOut, Maps, held_out_clips
@@ -32,6 +32,9 @@ from compfeat.inference.predictor import VideoPredictor
 from compfeat.models.detector import CompFeat
 from compfeat.models.weights import load_pretrained
 from compfeat.quantities import Count, Seed
+
+# The groups and keys of train.py of which a variant is made.
+HEEDED = ("experiment", "recipe", "model", "backbone", "module.optimizer")
 
 Measured = dict[str, dict[int, dict[str, float]]]  # by variant and seed: a number by name
 
@@ -118,9 +121,10 @@ def _run(module: Probe, cfg: ProbeConfig) -> None:
             detector = VideoPredictor.from_checkpoint(path).detector
             measured.setdefault(name, {})[seed] = module.measure(detector, _maps(detector, held_out))
     else:
-        configs = {name: _config(name, data) for name in cfg.variants}
+        heeded = (*HEEDED, "module.loss_weights") if module.weighed else HEEDED
+        configs = {name: _config(name, data, heeded) for name in cfg.variants}
         for seed in cfg.seeds:
-            variants = {name: _variant(config, cfg.weights, seed) for name, config in configs.items()}
+            variants = {name: _variant(name, config, cfg.weights, seed) for name, config in configs.items()}
             train_side_by_side(module, variants, data, cfg.steps, cfg.batch_size, seed)
             seen = _maps(next(iter(variants.values())).detector, held_out)  # they share their backbone
             for name, variant in variants.items():
@@ -149,22 +153,38 @@ def _maps(detector: CompFeat, held_out: Sequence[HeldOut]) -> list[tuple[HeldOut
     return [(clips, Maps.of(detector, clips.batch)) for clips in held_out]
 
 
-def _config(variant: str, data: VISDataModule) -> Any:
-    """The model and the optimizer that ``train.py`` would make with the overrides of a variant; a bare word is an
-    experiment."""
+def _config(variant: str, data: VISDataModule, heeded: Sequence[str]) -> Any:
+    """The model and the module that ``train.py`` would make with the overrides of a variant; a bare word is an
+    experiment.
+
+    Raises:
+        ConfigError: an override is of something else than what is heeded, or does not fit.
+    """
     overrides = [word if "=" in word else f"experiment={word}" for word in shlex.split(variant)]
+    for override in overrides:
+        place = override.partition("=")[0].lstrip("+~").rpartition("@")[2]
+        if not f"{place}.".startswith(tuple(f"{key}." for key in heeded)):
+            raise ConfigError(
+                f"variant {variant!r}: {override} would change nothing here, where only {', '.join(heeded)} are "
+                "heeded; other keys are given to the probe itself"
+            )
     cfg: Any = compose("train", [f"data={HydraConfig.get().runtime.choices['data']}", *overrides])
-    optimizer = {"optimizer": cfg.module.optimizer}
-    config = OmegaConf.create({"model": recipe_for(cfg.model, data.categories), "module": optimizer})
+    module = OmegaConf.to_container(cfg.module, resolve=True)
+    config = OmegaConf.create({"model": recipe_for(cfg.model, data.categories), "module": module})
     check_config(config, {})
     return config
 
 
-def _variant(config: Any, weights: str, seed: int) -> Variant:
+def _variant(name: str, config: Any, weights: str, seed: int) -> Variant:
     torch.manual_seed(seed)
     detector = instantiate(config.model, _convert_="all").detector
-    load_pretrained(detector, weights)
-    return Variant(detector, instantiate(config.module.optimizer))
+    loaded = load_pretrained(detector, weights)
+    if random := [part for part in loaded.initialised if part.startswith(("backbone.", "rpn."))]:
+        raise ValueError(
+            f"variant {name!r} has another backbone or RPN than {weights} (random and frozen would be {random[0]} and "
+            f"{len(random) - 1} more): a probe tries what comes after them"
+        )
+    return Variant(detector, instantiate(config.module.optimizer), config.module.loss_weights)
 
 
 def _tell(measured: Measured) -> None:

@@ -39,9 +39,13 @@ def report(cfg: ReportConfig) -> None:
     for one in contents.unfinished:
         said = f": {one.run.error}" if one.run.error else ""
         console.print(f"{one.folder.name}: {one.run.status}{said}", soft_wrap=True)
+    for one in contents.unmeasured:
+        console.print(f"{one.folder.name}: finished, not measured by {', '.join(one.unmeasured)}", soft_wrap=True)
+    for told in contents.different_data:
+        console.print(f"{words.DIFFERENT_DATA}: {told}", soft_wrap=True)
     console.print(
         f"ours: mean ± standard deviation; gain: mean ± standard error, {words.CLEARLY} more than three of them from "
-        f"zero, {words.SAME} of the paper's sign, {words.UNLIKE} not",
+        f"zero over three seeds or more, {words.SAME} of the paper's sign, {words.UNLIKE} not",
         soft_wrap=True,
     )
     console.print(f"all of it: {output / 'report.html'}, {output / 'report.md'}", soft_wrap=True)

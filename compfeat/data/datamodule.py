@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,8 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
-from compfeat.data.annotations.layout import NotFound
+from compfeat.data.annotations.index import digest_of
+from compfeat.data.annotations.layout import NotFound, find_annotations
 from compfeat.data.annotations.reader import VISAnnotations
 from compfeat.data.clips.coco import COCOPseudoClips
 from compfeat.data.clips.mixture import MixedClips
@@ -255,9 +257,16 @@ class VISDataModule(pl.LightningDataModule):
 
     @property
     def fingerprint(self) -> dict[str, str]:
-        """A digest of the annotations by split: equal where those are, wherever they lie."""
+        """A digest of the annotations by split: equal where those are, wherever they lie.
+
+        Those of the still images are ``stills``; a test split that is not there, or not drawn yet, has none.
+        """
         splits = {self.train_split: self.train_annotations, self.val_split or self.train_split: self.val_annotations}
-        return {split: annotations.arrays.digest for split, annotations in splits.items()}
+        digests = {split: annotations.arrays.digest for split, annotations in splits.items()}
+        if self.test_split is not None and self.test_split not in digests:
+            with suppress(NotFound):
+                digests[self.test_split] = digest_of(find_annotations(self.folder, self.test_split))
+        return digests | ({"stills": digest_of(find_annotations(*self._stills))} if self.coco else {})
 
     @property
     def categories(self) -> list[Category]:

@@ -60,12 +60,14 @@ class Line:
         row: the experiment; None where it is the paper's alone.
         cells: one a column.
         unfinished: its runs that failed, or are not done yet.
+        unmeasured: those that finished and were not measured as they were to be.
     """
 
     name: str
     row: str | None
     cells: Sequence[Cell]
     unfinished: Sequence[Run]
+    unmeasured: Sequence[Run]
 
     @property
     def measured(self) -> bool:
@@ -78,7 +80,7 @@ class Agreement:
 
     Attributes:
         same, of: so many of so many.
-        clear_same, clear: the same of those of ours that are more than three standard errors from zero.
+        clear_same, clear: the same of those of ours that are clear (``Spread.clear``).
     """
 
     same: int
@@ -129,6 +131,7 @@ class Comparison:
 def compare(table: Table, runs: Sequence[MeasuredRun]) -> Comparison:
     """A table of the paper with ours beside it; only what was measured of finished runs counts."""
     lines = []
+    evaluations = {column.evaluation for column in table.columns}
     for row in table.rows:
         cells = []
         for column, paper, paper_base in zip(table.columns, row.paper, table.baseline.paper, strict=True):
@@ -136,12 +139,14 @@ def compare(table: Table, runs: Sequence[MeasuredRun]) -> Comparison:
             values = _points(runs, row.row, column)
             differences = _differences(values, _points(runs, table.baseline.row, column)) if differs else {}
             cells.append(Cell(values, differences, paper, round(paper - paper_base, 1) if differs else None))
-        lines.append(Line(row.name, row.row, cells, _unfinished(runs, row.row)))
-    several = len({column.evaluation for column in table.columns}) > 1
+        lines.append(_line(row.name, row.row, cells, runs, evaluations))
     return Comparison(
         table.key,
         table.title,
-        [f"{column.metric}, {column.evaluation}" if several else column.metric for column in table.columns],
+        [
+            f"{column.metric}, {column.evaluation}" if len(evaluations) > 1 else column.metric
+            for column in table.columns
+        ],
         lines,
         [_order([line.cells[index] for line in lines]) for index in range(len(table.columns))],
         str(table.baseline.row),
@@ -171,7 +176,7 @@ def other_measurements(tables: Sequence[Table], runs: Sequence[MeasuredRun]) -> 
                 values = _points(runs, row, Column(evaluation, metric))
                 base = {} if row == BASELINE else _points(runs, BASELINE, Column(evaluation, metric))
                 cells.append(Cell(values, _differences(values, base)))
-            lines.append(Line(evaluation, row, cells, _unfinished(runs, row)))
+            lines.append(_line(evaluation, row, cells, runs, {evaluation}))
     if not lines:
         return None
     return Comparison("other", "Other measurements", OTHER_METRICS, lines, [], BASELINE)
@@ -204,9 +209,12 @@ def _measured(one: MeasuredRun) -> Mapping[str, Mapping[str, float]]:
 
 
 def _asked(one: MeasuredRun) -> set[str]:
-    wanted = set() if one.run.status == "finished" else set(one.run.config.get("evaluations") or {})
-    return wanted | set(_measured(one))
+    return set(one.run.config.get("evaluations") or {}) | set(_measured(one))
 
 
-def _unfinished(runs: Sequence[MeasuredRun], row: str | None) -> list[Run]:
-    return [one.run for one in runs if one.run.name == row and one.run.status != "finished"]
+def _line(
+    name: str, row: str | None, cells: Sequence[Cell], runs: Sequence[MeasuredRun], evaluations: set[str]
+) -> Line:
+    of_row = [one for one in runs if one.run.name == row]
+    unfinished = [one.run for one in of_row if one.run.status != "finished"]
+    return Line(name, row, cells, unfinished, [one.run for one in of_row if evaluations & set(one.unmeasured)])

@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
 from filelock import FileLock, Timeout
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from compfeat.files import write_json
-from compfeat.machine import description, peak_memory_gib, rank
+from compfeat.files import read_json, write_json
+from compfeat.machine import description, forget_peak_memory, peak_memory_gib, rank
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +64,13 @@ class Run:
         error: why it failed.
         began: when it was started first, UTC.
         steps, seconds: taken so far, interruptions not counted.
-        peak_memory_gib: as ``compfeat.machine`` measures it.
+        peak_memory_gib: while it was trained, as ``compfeat.machine`` measures it.
         parameters: of the network that are trained, and all of them.
         machine: what it ran on last.
         best: the best validation AP so far, a fraction.
     """
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")  # what is read from a file
 
     name: str
     seed: int
@@ -92,9 +95,20 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> "Run | None":
-        """The run of a folder; None where there is none."""
+        """The run of a folder; None where there is none.
+
+        Raises:
+            ValueError: its run.json is damaged, or not as this version writes it.
+        """
         path = folder / FILE
-        return cls(**json.loads(path.read_text())) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return TypeAdapter(cls).validate_python(read_json(path))
+        except ValidationError as error:
+            fault = error.errors()[0]
+            said = ": ".join([*map(str, fault["loc"]), fault["msg"].lower()])
+            raise ValueError(f"{path} is no record of this version: {said}; move it away") from error
 
     def write(self, folder: Path) -> None:
         """Writes run.json, whole or not at all; of several processes the first does."""
@@ -170,11 +184,13 @@ class RunRecorder(pl.Callback):
         self._run = run
         self._folder = folder
         self._seconds = run.seconds
+        self._peak = run.peak_memory_gib
         self._began = monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         counts = [(p.numel(), p.requires_grad) for p in pl_module.parameters()]
         self._run.parameters = {"trained": sum(n for n, trained in counts if trained), "all": sum(n for n, _ in counts)}
+        forget_peak_memory(trainer.strategy.root_device)  # that of the rows which this process has trained before
         self._began = monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -187,7 +203,7 @@ class RunRecorder(pl.Callback):
         run = self._run
         run.steps = trainer.global_step
         run.seconds = round(self._seconds + monotonic() - self._began, 1)
-        run.peak_memory_gib = round(peak_memory_gib(trainer.strategy.root_device), 2)
+        run.peak_memory_gib = max(self._peak, round(peak_memory_gib(trainer.strategy.root_device), 2))
         run.write(self._folder)
 
 

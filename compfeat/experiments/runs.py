@@ -1,12 +1,16 @@
 """The runs in a folder, with what was measured of them."""
 
 import csv
-import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from compfeat.experiments.record import Run
+from compfeat.files import read_json
+
+log = logging.getLogger(__name__)
 
 Curve = list[tuple[int, float]]  # (step, value)
 
@@ -29,15 +33,22 @@ class MeasuredRun:
 
     @classmethod
     def read(cls, folder: Path) -> "MeasuredRun | None":
-        """The run of a folder; None where there is none."""
+        """The run of a folder; None where there is none. Says which measurements cannot be read.
+
+        Raises:
+            ValueError: as ``Run.read``.
+        """
         run = Run.read(folder)
         if run is None:
             return None
-        metrics, errors = (
-            {file.parent.name: json.loads(file.read_text()) for file in sorted(folder.glob(f"*/{name}.json"))}
-            for name in ("metrics", "breakdown")
-        )
-        return cls(folder, run, metrics, {evaluation: content["overall"] for evaluation, content in errors.items()})
+        errors = {evaluation: content["overall"] for evaluation, content in _measured(folder, "breakdown").items()}
+        return cls(folder, run, _measured(folder, "metrics"), errors)
+
+    @property
+    def unmeasured(self) -> list[str]:
+        """The evaluations that a run was trained for and that were not measured, though it finished."""
+        wanted = self.run.config.get("evaluations") or {}
+        return [name for name in wanted if name not in self.metrics] if self.run.status == "finished" else []
 
     def curves(self) -> dict[str, Curve]:
         """What was logged, by name, also before the run was interrupted."""
@@ -61,8 +72,8 @@ class MeasuredRun:
 
     def classes(self) -> list[str]:
         """The names of the classes that were measured."""
-        files = sorted(self.folder.glob("*/breakdown.json"))
-        return list(dict.fromkeys(name for file in files for name in json.loads(file.read_text())["per_class"]))
+        found = _measured(self.folder, "breakdown").values()
+        return list(dict.fromkeys(name for content in found for name in content["per_class"]))
 
     def videos(self) -> dict[str, Path]:
         """Overlays of validation videos, by name."""
@@ -70,9 +81,27 @@ class MeasuredRun:
 
 
 def measured_runs(folder: Path) -> list[MeasuredRun]:
-    """The runs in a folder, those of one row together, by ascending seed."""
-    found = [one for path in folder.glob("*/run.json") if (one := MeasuredRun.read(path.parent))]
+    """The runs in a folder, those of one row together, by ascending seed; says which records cannot be read."""
+    found = []
+    for path in sorted(folder.glob("*/run.json")):
+        try:
+            one = MeasuredRun.read(path.parent)
+        except ValueError as error:
+            log.warning(f"left out: {error}")
+        else:
+            found += [one] if one else []
     return sorted(found, key=lambda measured: (measured.run.name, measured.run.seed))
+
+
+def _measured(folder: Path, name: str) -> dict[str, Any]:
+    """What a file of each evaluation holds, by evaluation."""
+    found = {}
+    for path in sorted(folder.glob(f"*/{name}.json")):
+        try:
+            found[path.parent.name] = read_json(path)
+        except ValueError as error:
+            log.warning(f"left out: {error}")
+    return found
 
 
 def _steps(path: Path) -> int:

@@ -123,6 +123,20 @@ def test_a_bad_row_stops_no_other_and_all_of_them_have_pages_of_their_own(cache,
     assert added.id == found["baseline-0"].id and "valid-cues/AP" in added.summary
 
 
+def test_rows_of_a_sweep_that_only_checks_do_not_share_a_folder(cache, tmp_path):
+    rows = [
+        "sweep=table3",
+        "experiment=baseline,correlation",
+        "seed=0",
+        "weights=null",
+        f"hydra.sweep.dir={tmp_path}/rows",
+    ]
+    command("train.py", *rows, "debug=smoke", "trainer.accelerator=cpu", "callbacks.progress=null", cache=cache)
+    assert {name: run.status for name, run in runs(tmp_path).items()} == dict.fromkeys(
+        ("baseline-0", "correlation-0"), "finished"
+    )
+
+
 @pytest.mark.parametrize(
     "launcher", [["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], ["hydra/launcher=submitit_local"]]
 )

@@ -239,3 +239,5 @@ def test_stills_and_final_videos_of_the_built_in_data_set_are_splits_of_their_ow
     assert (len(videos.val_videos), len(final.val_videos)) == (2, 4)
     assert videos.fingerprint["train"] == final.fingerprint["train"] != videos.fingerprint["valid"]
     assert set(final.fingerprint) == {"train", "test"}
+    assert mixed.fingerprint == videos.fingerprint | {"stills": mixed.fingerprint["stills"]}
+    assert videos.fingerprint == final.fingerprint | {"valid": videos.fingerprint["valid"]}

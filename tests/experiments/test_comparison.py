@@ -84,9 +84,9 @@ def test_only_what_was_measured_of_finished_runs_counts(tmp_path):
 
 
 def test_signs_and_order_are_counted(tmp_path):
-    write(tmp_path, "baseline", {0: 0.300, 1: 0.310})
-    write(tmp_path, "frame_dual", {0: 0.350, 1: 0.361})  # a clear gain, as in the paper
-    write(tmp_path, "object_dual", {0: 0.310, 1: 0.290})  # neither
+    write(tmp_path, "baseline", {0: 0.300, 1: 0.310, 2: 0.305})
+    write(tmp_path, "frame_dual", {0: 0.350, 1: 0.361, 2: 0.3555})  # a clear gain, as in the paper
+    write(tmp_path, "object_dual", {0: 0.310, 1: 0.290, 2: 0.300})  # neither
     comparison = compare(TABLE, measured_runs(tmp_path))
     signs = comparison.signs  # of object_dual's AP50 the paper's gain is zero
     assert (signs.same, signs.of, signs.clear_same, signs.clear) == (2, 3, 2, 2)

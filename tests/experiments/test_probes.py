@@ -1,12 +1,15 @@
 """That the probes ask what they say they ask."""
 
 import json
+from functools import partial
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from shell import command
+from torch import nn
 from untrained import checkpoint
 
 from compfeat.data.datamodule import VISDataModule
@@ -14,7 +17,8 @@ from compfeat.data.shapes import ShapesGenerator
 from compfeat.experiments.probes.attention import Look, indicator, looks_of
 from compfeat.experiments.probes.clips import Maps, held_out_clips, jittered
 from compfeat.experiments.probes.looks import DARK, line
-from compfeat.experiments.probes.matching import matches
+from compfeat.experiments.probes.matching import MatchingProbe, matches
+from compfeat.experiments.probes.side_by_side import Variant, train_side_by_side
 from compfeat.experiments.record import Run
 from compfeat.inference.predictor import VideoPredictor
 
@@ -142,6 +146,40 @@ def test_the_checkpoints_of_a_row_are_its_seeds(trained, cache, tmp_path):
     assert "gain over baseline" in ran.stdout and "+0.000" in ran.stdout  # of the one seed that both have
 
 
+class OwnHead(nn.Module):
+    """What a track head must have, and no more."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def embed(self, objects):
+        return self.weight * objects.mean((2, 3))
+
+    def embed_frames(self, frames):
+        return frames
+
+    def compare(self, objects, boxes, frame, references):
+        return F.pad(objects @ references.T, (1, 0))
+
+    def losses(self, objects, frames, references, targets, reference_targets):
+        return {"loss_track": self.weight**2, "loss_corr": 3 * self.weight, "match_accuracy": self.weight.detach()}
+
+
+def test_matching_weighs_losses_as_training_does_and_tries_heads_of_ones_own(trained, data):
+    detector = VideoPredictor.from_checkpoint(trained).detector
+    detector.track_head = OwnHead()
+    sgd = partial(torch.optim.SGD, lr=0.1)
+    for weights, gradient in (({"loss_corr": 0.3}, 2.9), ({"loss_track": 0.0}, 3.0)):
+        nn.init.ones_(detector.track_head.weight)
+        variant = Variant(detector, sgd, weights)
+        train_side_by_side(MatchingProbe(), {"own": variant}, data, steps=1, batch_size=1, seed=0)
+        assert detector.track_head.weight.grad.item() == pytest.approx(gradient)
+    clips = held_out_clips(data, videos=6, degraded=False)
+    found = MatchingProbe().measure(detector, [(one, Maps.of(detector, one.batch)) for one in clips])
+    assert 0 <= found["all"] <= 1
+
+
 def test_looks_add_up_and_light_the_frames_they_are_cast_at(trained, data):
     detector = VideoPredictor.from_checkpoint(trained).detector
     clips, *_ = held_out_clips(data, videos=6, degraded=True)
@@ -180,5 +218,16 @@ def test_a_variant_that_cannot_be_is_told_in_one_line(trained, cache):
         return command("scripts/probe.py", *arguments, f"weights={trained}", cache=cache, code=2).stderr
 
     assert "model.detector.hovercraft" in said("attention", *SMALL, "variants=['baseline model.detector.hovercraft=1']")
-    assert "another backbone" in said("attention", *SMALL, "variants=[baseline,'baseline backbone=resnet50_fpn']")
+    for other in ("backbone=resnet50_fpn", "model.detector.backbone.out_channels=32"):
+        assert "another backbone" in said("attention", *SMALL, f"variants=[baseline,'baseline {other}']")
+    for name, given in (
+        ("attention", "module.loss_weights.loss_classifier=2.0"),  # has weights of its own
+        ("matching", "data.sampler.support_frames=2"),
+        ("matching", "scheduler@module.scheduler=multistep"),
+    ):
+        told = said(name, *SMALL, f"variants=['correlation {given}']")
+        assert f"variant 'correlation {given}': {given} would change nothing here" in told
+    assert "loss_weights.loss_corr" in said(
+        "matching", *SMALL, "variants=['correlation module.loss_weights.loss_corr=-1']"
+    )
     assert "no track head" in said("matching", *SMALL, "variants=['model=mask_rcnn']")

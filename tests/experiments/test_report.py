@@ -190,6 +190,26 @@ def test_a_folder_without_runs_or_with_two_of_the_same_is_told(tmp_path):
         write()
 
 
+def test_what_was_not_measured_and_data_that_differ_are_named(tmp_path, capsys):
+    write_run(tmp_path, "baseline", 0, {"scores": {"AP": 0.3}}, config={"evaluations": {"scores": {}, "cues": {}}})
+    write_run(tmp_path, "baseline", 1, config={"evaluations": {"scores": {}}})
+    old, new = {"train": "a" * 32, "valid": "b" * 32}, {"train": "a" * 32, "valid": "c" * 32, "test": "d" * 32}
+    write_run(tmp_path, "compfeat", 0, {"scores": {"AP": 0.4}}, data=old)
+    write_run(tmp_path, "compfeat", 1, {"scores": {"AP": 0.4}}, data=new)
+    write_run(tmp_path, "compfeat", 2, data={"train": "e" * 32}, status="failed", error="no")  # counts in no number
+    report(OmegaConf.create({"runs": str(tmp_path), "output": None}))
+    told = capsys.readouterr().out
+    page, markdown = ((tmp_path / name).read_text() for name in ("report.html", "report.md"))
+    assert "baseline-0: finished, not measured by cues\nbaseline-1: finished, not measured by scores\n" in told
+    assert "2 of 5 runs finished and were not measured" in page and "| scores, not cues |" in markdown
+    assert Tables(page).row("table3", "MaskTrack R-CNN")[1] == "1 1 not measured"
+    assert "| 1 (1 not measured) |" in markdown
+    differ = "valid: bbbbbbbb of baseline-0, baseline-1, compfeat-0; cccccccc of compfeat-1"
+    assert f"different annotations: {differ}\n" in told and f"<li>{differ}</li>" in page
+    assert f"different annotations:** {differ}." in markdown and "train: " not in told
+    assert Contents.of(tmp_path).data["Annotations"].endswith("valid bbbbbbbb or cccccccc, test dddddddd")
+
+
 def test_curves_are_thinned_and_their_mean_is_of_the_runs_that_finished(tmp_path):
     for seed in range(2):
         write_run(tmp_path, "baseline", seed, curves={"train/loss": [step + 10 * seed for step in range(600)]})

@@ -33,6 +33,36 @@ def test_runs_come_with_what_was_measured_of_them(tmp_path):
     assert found[0].errors == {"scores": {"class": 0.1}} and found[0].videos() == {}
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"name": "b", "seed"', "is not json"),
+        ("[]", "no record of this version: input should be a dictionary"),
+        ('{"name": "b", "seed": 1}', "no record of this version: config: field required"),
+        ('{"name": "b", "seed": 1, "config": {}, "loss": 2}', "no record of this version: loss: unexpected keyword"),
+        ('{"name": "b", "seed": "one", "config": {}}', "no record of this version: seed: input should be a valid int"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_told_by_its_path_and_the_others_are_collected(content, said, tmp_path, caplog):
+    one = Run(name="a", seed=0, config={"a": [1, None]}, best=0.5, data={"train": "f"})
+    one.write(tmp_path / "a-0")
+    (tmp_path / "b-1").mkdir()
+    (tmp_path / "b-1/run.json").write_text(content)
+    (found,) = measured_runs(tmp_path)
+    assert found.run == one and f"left out: {tmp_path / 'b-1/run.json'} " in caplog.text and said in caplog.text
+    with pytest.raises(ValueError, match=said):
+        Run.read(tmp_path / "b-1")
+
+
+def test_a_file_of_numbers_that_cannot_be_read_is_told_and_not_measured(tmp_path, caplog):
+    Run(name="a", seed=0, config={"evaluations": {"scores": {}}}, status="finished").write(tmp_path / "a-0")
+    (tmp_path / "a-0/scores").mkdir()
+    (tmp_path / "a-0/scores/metrics.json").touch()
+    (found,) = measured_runs(tmp_path)
+    assert not found.metrics and found.unmeasured == ["scores"]
+    assert f"left out: {tmp_path / 'a-0/scores/metrics.json'} is not json" in caplog.text
+
+
 def test_the_same_run_is_one_with_the_same_network_in_the_end(tmp_path):
     config = {"module": {"lr": 1.0, "weights": {"a": 1}}, "data": {"root": "here", "size": [1, 2]}, "logger": None}
     run = Run(name="row", seed=0, config=config)

@@ -19,6 +19,15 @@ def test_one_seed_has_no_spread():
     assert spread([0.25]) == "0.250" and gain([0.25], [0.5]) == "-0.250"
 
 
-@pytest.mark.parametrize(("values", "clear"), [([1.0, 1.4], True), ([-1.0, -1.4], True), ([0.5, 1.5], False)])
+@pytest.mark.parametrize(
+    ("values", "clear"),
+    [
+        ([1.0, 1.4, 1.2], True),
+        ([-1.0, -1.4, -1.2], True),
+        ([0.2, 1.5, 1.0], False),
+        ([1.0, 1.01], False),  # two are too few
+        ([1.0, 1.0, 1.0], False),  # as are values that are equal by chance
+    ],
+)
 def test_clear_is_what_is_more_than_three_standard_errors_from_zero(values, clear):
     assert Spread.of(values).clear == clear

@@ -87,9 +87,7 @@ class AnnotationIndex:
             AnnotationError: the file is not in that format.
             OSError: the index cannot be written.
         """
-        with source.open("rb") as file:
-            digest = hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).hexdigest()
-        path = (cache or default_cache()) / "index" / f"{digest}-v{FORMAT_VERSION}.npz"
+        path = (cache or default_cache()) / "index" / f"{digest_of(source)}-v{FORMAT_VERSION}.npz"
         try:
             return cls._map(path)
         except (OSError, DamagedStore):  # it is not there, or not as it was written
@@ -136,6 +134,12 @@ class AnnotationIndex:
         if kind == POLYGONS:
             return rle.merge(rle.frPyObjects(_read_polygons(content), height, width))
         return {"size": [height, width], "counts": content}
+
+
+def digest_of(source: Path) -> str:
+    """Of a json file, in hexadecimal."""
+    with source.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).hexdigest()
 
 
 def build_arrays(source: Path) -> dict[str, np.ndarray]:

@@ -25,16 +25,17 @@ class ClassProbe:
     """
 
     degraded = True
+    weighed = False
 
     def trained(self, detector: CompFeat) -> list[nn.Module]:
         heads = detector.roi_heads
         parts = [detector.frame_attention, heads.object_attention, heads.box_head, heads.box_predictor.cls_score]
         return [part for part in parts if part is not None]
 
-    def loss(self, detector: CompFeat, maps: Maps, batch: ClipBatch, generator: torch.Generator) -> Tensor:
+    def losses(self, detector: CompFeat, maps: Maps, batch: ClipBatch, generator: torch.Generator) -> dict[str, Tensor]:
         boxes = [jittered(target["boxes"], generator) for target in batch.targets]
         labels = torch.cat([target["labels"] for target in batch.targets])
-        return F.cross_entropy(self._logits(detector, maps, boxes), labels)
+        return {"loss_classifier": F.cross_entropy(self._logits(detector, maps, boxes), labels)}
 
     @torch.no_grad()
     def measure(self, detector: CompFeat, held_out: Sequence[tuple[HeldOut, Maps]]) -> dict[str, float]:

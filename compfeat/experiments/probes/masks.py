@@ -14,7 +14,8 @@ from compfeat.models.detector import CompFeat
 from compfeat.models.labels import SoftLabels
 from compfeat.structures import ClipBatch
 
-BOX_WEIGHT = 8.0  # of its loss, whose mean is over the background too, most of what is sampled
+# The means of the box head's losses are over the background too, most of what is sampled.
+WEIGHTS = {"loss_classifier": 8.0, "loss_box_reg": 8.0, "loss_mask": 1.0}
 
 
 class MaskProbe:
@@ -25,6 +26,7 @@ class MaskProbe:
     """
 
     degraded = True
+    weighed = False
     smallest = 100  # pixels
 
     def trained(self, detector: CompFeat) -> list[nn.Module]:
@@ -32,13 +34,13 @@ class MaskProbe:
         parts = [detector.frame_attention, heads.object_attention, heads.box_head, heads.box_predictor]
         return [part for part in [*parts, heads.mask_head, heads.mask_predictor] if part is not None]
 
-    def loss(self, detector: CompFeat, maps: Maps, batch: ClipBatch, generator: torch.Generator) -> Tensor:
+    def losses(self, detector: CompFeat, maps: Maps, batch: ClipBatch, generator: torch.Generator) -> dict[str, Tensor]:
         memory = detector.remember(maps.support)
         frames = detector.aggregate(maps.current, memory)
         with torch.no_grad():
             proposals, _ = detector.rpn(ImageList(frames.images, frames.image_sizes), frames.maps)
         _, losses = detector.roi_heads.losses(frames.maps, proposals, frames.image_sizes, batch.targets, memory.objects)
-        return BOX_WEIGHT * (losses["loss_classifier"] + losses["loss_box_reg"]) + losses["loss_mask"]
+        return {name: weight * losses[name] for name, weight in WEIGHTS.items()}
 
     @torch.no_grad()
     def measure(self, detector: CompFeat, held_out: Sequence[tuple[HeldOut, Maps]]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from torchvision.ops import box_iou
 from compfeat.experiments.probes.clips import HeldOut, Maps, jittered, means
 from compfeat.models.detector import CompFeat
 from compfeat.models.roi_heads import FRAME_STRIDE, SampledObjects, frame_maps
-from compfeat.models.track_heads import CorrelationTrackHead, TrackHead, match_targets, whereabouts
+from compfeat.models.track_heads import AnyTrackHead, CorrelationTrackHead, match_targets, whereabouts
 from compfeat.structures import ClipBatch, FrameTarget
 
 CROSSING = 0.05  # IoU of two objects from which on they are crossing
@@ -25,24 +25,32 @@ class MatchingProbe:
     """
 
     degraded = False
+    weighed = True
 
     def trained(self, detector: CompFeat) -> list[nn.Module]:
         return [head_of(detector)]
 
-    def loss(self, detector: CompFeat, maps: Maps, batch: ClipBatch, generator: torch.Generator) -> Tensor:
+    def losses(self, detector: CompFeat, maps: Maps, batch: ClipBatch, generator: torch.Generator) -> dict[str, Tensor]:
         boxes = [jittered(target["boxes"], generator) for target in batch.targets]
         features, frames, references = seen(detector, maps, batch, boxes)
         objects = [SampledObjects(f, b, t["track_ids"]) for f, b, t in zip(features, boxes, batch.targets, strict=True)]
         losses = head_of(detector).losses(objects, frames, references, batch.targets, batch.reference_targets)
-        return torch.stack([value for name, value in losses.items() if name.startswith("loss_")]).sum()
+        return {name: value for name, value in losses.items() if name.startswith("loss_")}
 
     def measure(self, detector: CompFeat, held_out: Sequence[tuple[HeldOut, Maps]]) -> dict[str, float]:
+        head = head_of(detector)
         found: dict[str, list[float]] = defaultdict(list)
         for clips, maps in held_out:
             targets = clips.batch.targets
             boxes = [target["boxes"] for target in targets]
             features, frames, references = seen(detector, maps, clips.batch, boxes)
-            scores = head_of(detector)(features, boxes, frames, references)
+            scores = map(
+                head.compare,
+                map(head.embed, features),
+                boxes,
+                head.embed_frames(torch.stack(frames)),
+                map(head.embed, references),
+            )
             for score, target, reference in zip(scores, targets, clips.batch.reference_targets, strict=True):
                 for case, right in matches(score, target, reference):
                     found[case].append(right)
@@ -89,8 +97,8 @@ class MapProbe(MatchingProbe):
         return means(found)
 
 
-def head_of(detector: CompFeat) -> TrackHead | CorrelationTrackHead:
-    if not isinstance(detector.track_head, TrackHead | CorrelationTrackHead):
+def head_of(detector: CompFeat) -> AnyTrackHead:
+    if detector.track_head is None:
         raise ValueError("there is no track head to try: take variants that match objects")
     return detector.track_head
 

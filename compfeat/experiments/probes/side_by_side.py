@@ -19,22 +19,26 @@ class Probe(Protocol):
     """What is trained of a network, on what, and what is asked of it afterwards."""
 
     degraded: bool  # whether the current frames it is measured on are
+    weighed: bool  # whether its losses have the weights that they have in training
 
     def trained(self, detector: CompFeat) -> list[nn.Module]:
         """The parts that learn; all else is frozen."""
 
-    def loss(self, detector: CompFeat, maps: Maps, batch: ClipBatch, generator: torch.Generator) -> Tensor:
-        """What they learn from a batch of clips."""
+    def losses(
+        self, detector: CompFeat, maps: Maps, batch: ClipBatch, generator: torch.Generator
+    ) -> Mapping[str, Tensor]:
+        """What they learn from a batch of clips: scalars by name."""
 
     def measure(self, detector: CompFeat, held_out: Sequence[tuple[HeldOut, Maps]]) -> dict[str, float]:
         """What they have learned, by name."""
 
 
 class Variant(NamedTuple):
-    """A network to try, and what makes its optimizer from parameters."""
+    """A network to try, what makes its optimizer from parameters, and weight by loss name; 1 where one is not named."""
 
     detector: CompFeat
     optimizer: Callable[..., Optimizer]
+    loss_weights: Mapping[str, float]
 
 
 def train_side_by_side(
@@ -64,13 +68,14 @@ class _Learner:
         self.detector = variant.detector.eval().requires_grad_(False)
         self.generator = torch.Generator().manual_seed(seed)
         self.parameters = [p for part in probe.trained(self.detector) for p in part.requires_grad_(True).parameters()]
+        self.loss_weights = variant.loss_weights if probe.weighed else {}
         self.optimizer = variant.optimizer(self.parameters)
         self.scheduler = warmup_cosine(self.optimizer, steps_per_epoch=steps, epochs=1, warmup_steps=min(50, steps))
 
     def learn(self, maps: Maps, batch: ClipBatch) -> None:
-        loss = self.probe.loss(self.detector, maps, batch, self.generator)
+        losses = self.probe.losses(self.detector, maps, batch, self.generator)
         self.optimizer.zero_grad()
-        loss.backward()
+        torch.stack([self.loss_weights.get(name, 1.0) * loss for name, loss in losses.items()]).sum().backward()
         nn.utils.clip_grad_norm_(self.parameters, 5.0)
         self.optimizer.step()
         self.scheduler.step()

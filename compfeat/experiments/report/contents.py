@@ -74,6 +74,20 @@ class Contents:
     def unfinished(self) -> list[MeasuredRun]:
         return [one for one in self.runs if one.run.status != "finished"]
 
+    @property
+    def unmeasured(self) -> list[MeasuredRun]:
+        return [one for one in self.runs if one.unmeasured]
+
+    @property
+    def different_data(self) -> list[str]:
+        """Of each split of which finished runs had other annotations, which had which."""
+        splits = _annotations([one for one in self.runs if one.run.status == "finished"])
+        return [
+            f"{split}: " + "; ".join(f"{digest} of {', '.join(names)}" for digest, names in digests.items())
+            for split, digests in splits.items()
+            if len(digests) > 1
+        ]
+
 
 def _in_order(runs: Sequence[MeasuredRun], tables: Sequence[Table]) -> list[MeasuredRun]:
     rows = list(dict.fromkeys(row.row for table in tables for row in table.rows))
@@ -105,7 +119,7 @@ def _data(runs: Sequence[MeasuredRun]) -> dict[str, str]:
     for one in runs:
         for what, told in described(one).items():
             said.setdefault(what, {})[told] = None
-    return {what: "; ".join(told) for what, told in said.items()}
+    return {what: "; ".join(told) for what, told in said.items()} | _told_annotations(runs)
 
 
 def described(one: MeasuredRun) -> dict[str, str]:
@@ -124,9 +138,21 @@ def described(one: MeasuredRun) -> dict[str, str]:
         told["Setting"] = ", ".join(f"{knob} {value}" for knob, value in knobs.items() if knob not in SAID_OTHERWISE)
     if size := config.get("size"):
         told["Frames"] = f"within {size[0]} × {size[1]} pixels"
-    if one.run.data:
-        told["Annotations"] = ", ".join(f"{name} {digest[:8]}" for name, digest in one.run.data.items())
-    return told
+    return told | _told_annotations([one])
+
+
+def _told_annotations(runs: Sequence[MeasuredRun]) -> dict[str, str]:
+    splits = _annotations(runs)
+    return {"Annotations": ", ".join(f"{split} {' or '.join(of)}" for split, of in splits.items())} if splits else {}
+
+
+def _annotations(runs: Sequence[MeasuredRun]) -> dict[str, dict[str, list[str]]]:
+    """By split and the digest of its annotations, the runs that had these; a run need not tell of every split."""
+    splits: dict[str, dict[str, list[str]]] = {}
+    for one in runs:
+        for split, digest in one.run.data.items():
+            splits.setdefault(split, {}).setdefault(digest[:8], []).append(one.folder.name)
+    return splits
 
 
 def _data_config(one: MeasuredRun) -> Mapping[str, Any]:

@@ -14,9 +14,10 @@ def markdown(contents: Contents) -> str:
         f"# CompFeat beside its paper: {contents.name}",
         words.caveat(contents.name, contents.built_in),
         "\n".join(f"- {what}: {told}" for what, told in contents.data.items()),
+        *(f"**{words.DIFFERENT_DATA}:** {told}." for told in contents.different_data),
         "All numbers are points. Ours: mean ± sample standard deviation over seeds (gain over the baseline row, mean ± "
-        "standard error of the differences of runs of the same seed). `*`: a gain of more than three standard errors; "
-        "behind a count: of such differences alone. "
+        "standard error of the differences of runs of the same seed). `*`: a gain of more than three standard errors, "
+        "over three seeds or more; behind a count: of such differences alone. "
         f"{words.SAME}, {words.UNLIKE}: it has the sign of the paper's, or not; with `*` the paper's claim holds here "
         f"or is contradicted, without it neither can be told. {words.NOTHING}: not measured.",
     ]
@@ -49,8 +50,9 @@ def _other(table: Comparison) -> str:
 
 
 def _named(line: Line) -> list[str]:
-    unfinished = f" ({len(line.unfinished)} not finished)" if line.unfinished else ""
-    return [line.name + (f" `{line.row}`" if line.row else ""), words.seeds(line) + unfinished]
+    left_out = words.left_out(line)
+    seeds = words.seeds(line) + (f" ({left_out})" if left_out else "")
+    return [line.name + (f" `{line.row}`" if line.row else ""), seeds]
 
 
 def _pair(cell: Cell) -> tuple[str, str]:
@@ -91,7 +93,7 @@ def _runs(contents: Contents) -> str:
             f"{one.run.steps:,}",
             f"{one.run.seconds / 60:.1f}",
             words.number(None if one.run.best is None else 100 * one.run.best),
-            ", ".join(one.metrics) or words.NOTHING,
+            ", ".join([*one.metrics, *(f"not {name}" for name in one.unmeasured)]) or words.NOTHING,
             words.commit(one.run.commit),
         ]
         for one in contents.runs

@@ -9,6 +9,7 @@ from compfeat.experiments.spread import Spread
 NOTHING = "–"
 CLEARLY = "*"  # behind what is more than three standard errors from zero
 SAME, UNLIKE = "✓", "✗"  # sign as in the paper, or not
+DIFFERENT_DATA = "Runs that are compared here had different annotations"
 MINUS = str.maketrans("-", "−")
 
 
@@ -48,6 +49,12 @@ def seeds(line: Line) -> str:
     """How many seeds were measured: "3"; of each column that was where they differ: "3, 3, 2"."""
     counts = [str(len(cell.values)) for cell in line.cells if cell.values]
     return ", ".join(counts if len(set(counts)) > 1 else counts[:1]) or NOTHING
+
+
+def left_out(line: Line) -> str:
+    """How many runs count in none of its numbers, or not in all: "1 not finished, 2 not measured"."""
+    counts = {"not finished": len(line.unfinished), "not measured": len(line.unmeasured)}
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
 def by_seed(cell: Cell) -> str:
