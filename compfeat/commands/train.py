@@ -22,7 +22,7 @@ from compfeat.data.datamodule import VISDataModule
 from compfeat.data.holdout import write_ids
 from compfeat.experiments.dashboard import Dashboard, told
 from compfeat.experiments.measurement import measure
-from compfeat.experiments.record import Run, RunRecorder, alone_in, commit_of, run_folder
+from compfeat.experiments.record import Run, RunRecorder, alone_in, clear, commit_of, run_folder, set_curves_aside
 from compfeat.inference.checkpoint import read_run_state
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.machine import rank
@@ -104,12 +104,9 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     if cfg.weights is not None:
         require_weights(cfg.weights)
     last = folder / "checkpoints" / "last.ckpt"
-    resume = cfg.resume
-    if run.steps and last.is_file():
-        resume = str(last)
-        run.set_curves_aside(folder)
-    if resume is not None:
-        read_run_state(resume)  # Lightning would unpickle whatever is in the file
+    goes_on = run.steps > 0 and last.is_file()
+    resume = str(last) if goes_on else cfg.resume
+    state = None if resume is None else read_run_state(resume)  # Lightning would unpickle whatever is in the file
     callbacks = _each(cfg.callbacks)
     shows_progress = any(isinstance(callback, ProgressBar) for callback in callbacks)
     callbacks.append(RunRecorder(run, folder))
@@ -135,6 +132,10 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     if ground_truth is None:
         trainer.limit_val_batches = 0
     module = instantiate(cfg.module, _convert_="all")(predictor=predictor, recipe=recipe, ground_truth=ground_truth)
+    if goes_on and state:
+        set_curves_aside(folder, state["global_step"])
+    else:  # only now: a call that is wrong costs nobody a network
+        clear(folder, kept=resume)
     trainer.fit(module, data, ckpt_path=resume)
 
     checkpoint = trainer.checkpoint_callback

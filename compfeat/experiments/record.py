@@ -44,6 +44,9 @@ ELSEWHERE = (
     "trainer.strategy",
 )
 
+# What a run leaves in its folder that would be taken for a later one's: curves, checkpoints, overlays, measurements.
+LEFT = ("metrics*.csv", "checkpoints/*.ckpt", "overlays/*", "*/metrics.json", "*/breakdown.json")
+
 
 class OtherRun(ValueError):
     """A folder holds a run with another config; the message names the keys."""
@@ -118,12 +121,6 @@ class Run:
         finally:
             self.write(folder)
 
-    def set_curves_aside(self, folder: Path) -> None:
-        """Saves what was logged up to the step from which the run goes on: Lightning begins its file anew."""
-        curves = folder / "metrics.csv"
-        if curves.is_file():
-            curves.rename(folder / f"metrics-{self.steps}.csv")
-
     def require_same(self, config: Mapping[str, Any], folder: Path) -> None:
         """Whether this is the run that a config asks for, wherever it would be trained.
 
@@ -141,6 +138,24 @@ class Run:
 def run_folder(checkpoint: Path) -> Path:
     """The folder of the run that a checkpoint is of: Lightning writes FOLDER/checkpoints/NAME.ckpt."""
     return checkpoint.parent.parent
+
+
+def set_curves_aside(folder: Path, steps: int) -> None:
+    """Saves what was logged up to the step from which a run goes on: Lightning begins its file anew."""
+    curves, aside = folder / "metrics.csv", folder / f"metrics-{steps}.csv"
+    # One that is there already ends at the same step: what was logged since is undone, and nothing to be saved.
+    if rank() == 0 and curves.is_file() and not aside.exists():
+        curves.rename(aside)
+
+
+def clear(folder: Path, kept: str | None = None) -> None:
+    """Removes what an earlier run left in its folder, but the checkpoint ``kept``; runs in folders in it stay whole."""
+    if rank():
+        return
+    for path in [path for pattern in LEFT for path in folder.glob(pattern) if path.is_file()]:
+        of_another = path.parent != folder and (path.parent / FILE).is_file()
+        if not of_another and not (kept and path.samefile(kept)):
+            path.unlink()
 
 
 @contextmanager

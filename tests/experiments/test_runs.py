@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from compfeat.experiments.record import OtherRun, Run
+from compfeat.experiments.record import OtherRun, Run, clear, set_curves_aside
 from compfeat.experiments.runs import measured_runs
 
 
@@ -15,6 +15,28 @@ def test_curves_go_on_where_a_run_was_interrupted(tmp_path):
     (folder / "metrics.csv").write_text("step,train/loss,lr\n29,1.0,\n39,0.5,0.1\n49,0.")  # cut off by a kill
     (run,) = measured_runs(tmp_path)
     assert run.curves() == {"train/loss": [(9, 3.0), (19, 2.0), (29, 1.0), (39, 0.5)], "lr": [(39, 0.1)]}
+
+
+def test_curves_of_a_run_that_was_interrupted_twice_in_one_epoch_are_whole(tmp_path):
+    Run(name="row", seed=0, config={}).write(tmp_path / "row-0")
+    curves = tmp_path / "row-0/metrics.csv"
+    curves.write_text("step,train/loss\n9,3.0\n19,2.0\n29,9.0\n")
+    set_curves_aside(tmp_path / "row-0", 20)
+    curves.write_text("step,train/loss\n24,8.0\n")
+    set_curves_aside(tmp_path / "row-0", 20)
+    curves.write_text("step,train/loss\n29,1.0\n39,0.5\n")
+    (run,) = measured_runs(tmp_path)
+    assert run.curves() == {"train/loss": [(9, 3.0), (19, 2.0), (29, 1.0), (39, 0.5)]}
+
+
+def test_what_an_earlier_run_left_is_not_taken_for_a_new_ones(tmp_path):
+    left = ["metrics.csv", "metrics-3.csv", "checkpoints/best.ckpt", "overlays/video=1.mp4", "cues/metrics.json"]
+    stay = ["checkpoints/last.ckpt", "notes.txt", "video/results.json", "detector/run.json", "detector/metrics.json"]
+    for name in [*left, *stay]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    clear(tmp_path, kept=str(tmp_path / "checkpoints/last.ckpt"))
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(stay)
 
 
 def test_runs_come_with_what_was_measured_of_them(tmp_path):
