@@ -26,7 +26,7 @@ from compfeat.experiments.record import Run, RunRecorder, alone_in, clear, commi
 from compfeat.inference.checkpoint import read_run_state
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.machine import rank
-from compfeat.models.weights import load_pretrained, of_coco, require_weights
+from compfeat.models.weights import digest, load_pretrained, of_coco, require_weights
 from compfeat.quantities import Seed
 from compfeat.structures import Category
 
@@ -39,7 +39,7 @@ class TrainConfig(Protocol):
     name: str
     seed: Seed
     weights: str | None
-    weights_from: str | None
+    weights_from: Mapping[str, str] | None
     resume: str | None
     rerun: bool
     data: Any
@@ -67,7 +67,6 @@ def train(cfg: TrainConfig) -> float | None:
                 console.print(f"{run.name}-{run.seed}: trained before, see {folder}", soft_wrap=True)
             else:
                 with run.recorded(folder):
-                    _make_weights(cfg)
                     run.best = _fit(cfg, run, folder, loggers)
             if not cfg.trainer.fast_dev_run:
                 for name, parts in cfg.evaluations.items():
@@ -81,28 +80,34 @@ def _run(cfg: TrainConfig, folder: Path) -> Run:
     before = None if cfg.rerun else Run.read(folder)
     if before is None:
         return Run(name=cfg.name, seed=cfg.seed, config=config, commit=commit_of(ROOT))
-    before.require_same(config, folder)
+    before.require_same(config, folder, cfg.weights and digest(cfg.weights))
     return before
 
 
-def _make_weights(cfg: TrainConfig) -> None:
-    """Trains what the network starts from where it is not there, in a process of its own."""
-    if cfg.weights_from is None or cfg.weights is None:
+def _provide_weights(cfg: TrainConfig) -> None:
+    """Trains what the network starts from where the config says how, in a process of its own; else it must be there."""
+    if cfg.weights is None:
         return
-    folder = run_folder(Path(cfg.weights))
+    if cfg.weights_from is None or cfg.weights != cfg.weights_from["path"]:  # somebody's own
+        require_weights(cfg.weights)
+        return
+    maker, folder = cfg.weights_from["overrides"], run_folder(Path(cfg.weights))
     made = Run.read(folder)
-    if Path(cfg.weights).exists() and (made is None or made.status == "finished"):
-        return
-    console.print(f"first what networks start from: train.py {cfg.weights_from}, into {folder}", soft_wrap=True)
-    overrides = [*shlex.split(cfg.weights_from), f"hydra.run.dir={folder}", "rerun=false"]
+    if Path(cfg.weights).exists() and (made is None or (made.status == "finished" and made.weights is None)):
+        return  # by an earlier version, or by hand
+    if made is None or made.status != "finished":
+        console.print(f"first what networks start from: train.py {maker}, into {folder}", soft_wrap=True)
+    # Also where it has finished: a run that is another one is refused.
+    overrides = [*shlex.split(maker), f"hydra.run.dir={folder}", "rerun=false"]
     if subprocess.run([sys.executable, ROOT / "train.py", *overrides]).returncode:
-        raise ValueError(f"weights: {cfg.weights} is not there, and train.py {cfg.weights_from} failed to make it")
+        raise ValueError(
+            f"weights: train.py {maker} failed to make {cfg.weights}, as told above; "
+            f"weights_from=null weights={cfg.weights} starts from what is there"
+        )
 
 
 def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> float | None:
     pl.seed_everything(cfg.seed, workers=True)
-    if cfg.weights is not None:
-        require_weights(cfg.weights)
     last = folder / "checkpoints" / "last.ckpt"
     goes_on = run.steps > 0 and last.is_file()
     resume = str(last) if goes_on else cfg.resume
@@ -113,6 +118,9 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     trainer = instantiate(
         cfg.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=shows_progress, _convert_="all"
     )
+    if state is None:  # which holds all weights
+        _provide_weights(cfg)
+        run.weights = digest(cfg.weights) if cfg.weights else ""
     data: VISDataModule = instantiate(cfg.data)
     data.prepare_data()
     data.setup()
@@ -122,7 +130,7 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
 
     recipe = recipe_for(cfg.model, data.categories)
     predictor = instantiate(recipe, _convert_="all")
-    if cfg.weights is not None:
+    if cfg.weights is not None and state is None:
         class_map = coco_class_map(data.categories) if of_coco(cfg.weights) else None
         console.print(str(load_pretrained(predictor.detector, cfg.weights, class_map)), soft_wrap=True)
     if not predictor.detector.uses_support:

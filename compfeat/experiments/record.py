@@ -42,6 +42,7 @@ ELSEWHERE = (
     "trainer.log_every_n_steps",
     "trainer.num_nodes",
     "trainer.strategy",
+    "weights_from",
 )
 
 # What a run leaves in its folder that would be taken for a later one's: curves, checkpoints, overlays, measurements.
@@ -62,6 +63,8 @@ class Run:
         config: the resolved config, as ``train.py`` was given it.
         commit: of the code, with ``+`` behind it where files had been changed; None outside a git repository.
         data: digests of the annotation files, by split.
+        weights: the sha256 of what it started from, "" from scratch; None where that is a download or a checkpoint to
+            go on from, and in records of earlier versions.
         status: "running" is also what a run that was killed says of itself.
         error: why it failed.
         began: when it was started first, UTC.
@@ -77,6 +80,7 @@ class Run:
     config: dict[str, Any]
     commit: str | None = None
     data: dict[str, str] = field(default_factory=dict)
+    weights: str | None = None
     status: Status = "running"
     error: str | None = None
     began: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -121,13 +125,18 @@ class Run:
         finally:
             self.write(folder)
 
-    def require_same(self, config: Mapping[str, Any], folder: Path) -> None:
+    def require_same(self, config: Mapping[str, Any], folder: Path, weights: str | None = None) -> None:
         """Whether this is the run that a config asks for, wherever it would be trained.
+
+        Args:
+            weights: the sha256 of what a new run would start from; None where nobody can tell.
 
         Raises:
             OtherRun: it is another one.
         """
         before, now = dict(_effective(self.config)), dict(_effective(config))
+        if self.weights and weights:  # the path may be the same
+            before["sha256 of weights"], now["sha256 of weights"] = self.weights, weights
         changed = [key for key in (before | now) if before.get(key) != now.get(key)]
         if changed:
             told = "; ".join(f"{key} was {before.get(key)} and is {now.get(key)}" for key in sorted(changed)[:4])

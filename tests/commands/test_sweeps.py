@@ -35,7 +35,7 @@ def cache(tmp_path_factory):
 
 def line(folder, *arguments):
     """A sweep whose rows start from a detector that it makes itself."""
-    start = [f"weights={folder}/detector/checkpoints/last.ckpt", f"weights_from='{DETECTOR}'"]
+    start = [f"weights_from.path={folder}/detector/checkpoints/last.ckpt", f"weights_from.overrides='{DETECTOR}'"]
     return ["sweep=table3", *TINY, *start, f"hydra.sweep.dir={folder}/rows", "seed=0", *arguments]
 
 
@@ -121,6 +121,20 @@ def test_a_bad_row_stops_no_other_and_all_of_them_have_pages_of_their_own(cache,
     command("scripts/evaluate.py", f"ckpt={ckpt}", "data=shapes_ablation", *small, *way, cache=cache)
     added = pages(tmp_path)[-1]
     assert added.id == found["baseline-0"].id and "valid-cues/AP" in added.summary
+
+
+def test_rows_start_from_no_other_network_than_they_say(cache, tmp_path):
+    arguments = line(tmp_path, "experiment=baseline", "hydra.mode=RUN")
+    ckpt = tmp_path / "detector/checkpoints/last.ckpt"
+    misspelt = command("train.py", *arguments, f"weights={ckpt.with_name('lats.ckpt')}", cache=cache, code=2)
+    assert "no weights at" in misspelt.stderr and not ckpt.parent.parent.exists()
+
+    trial = Run(name="detector", seed=0, config={"trainer": {"max_epochs": 9}}, status="finished", weights="")
+    trial.write(ckpt.parent.parent)
+    ckpt.parent.mkdir()
+    ckpt.touch()
+    refused = command("train.py", *arguments, "rerun=true", cache=cache, code=2)
+    assert "detector holds another run" in refused.stderr and "weights_from=null" in refused.stderr
 
 
 @pytest.mark.parametrize(

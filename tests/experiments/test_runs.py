@@ -6,6 +6,7 @@ import pytest
 
 from compfeat.experiments.record import OtherRun, Run, clear, set_curves_aside
 from compfeat.experiments.runs import measured_runs
+from compfeat.models.weights import digest
 
 
 def test_curves_go_on_where_a_run_was_interrupted(tmp_path):
@@ -61,6 +62,17 @@ def test_the_same_run_is_one_with_the_same_network_in_the_end(tmp_path):
     run.require_same({**config, "data": {"root": "there", "size": [1, 2]}, "logger": {"csv": 1}}, tmp_path)
     with pytest.raises(OtherRun, match="module.lr was 1.0 and is 2.0; module.weights.a was 1 and is None"):
         run.require_same({**config, "module": {"lr": 2.0, "weights": {"b": 1}}}, tmp_path)
+
+
+def test_a_run_that_started_from_other_weights_is_another_one(tmp_path):
+    (tmp_path / "weights.pth").write_bytes(b"first")
+    run = Run(name="row", seed=0, config={}, weights=digest(tmp_path / "weights.pth"))
+    run.require_same({}, tmp_path, digest(tmp_path / "weights.pth"))
+    run.require_same({}, tmp_path, digest(tmp_path / "moved.pth"))
+    (tmp_path / "weights.pth").write_bytes(b"second")
+    with pytest.raises(OtherRun, match="sha256 of weights was a7937b64"):
+        run.require_same({}, tmp_path, digest(tmp_path / "weights.pth"))
+    Run(name="row", seed=0, config={}).require_same({}, tmp_path, digest(tmp_path / "weights.pth"))  # of before
 
 
 def test_a_run_goes_on_under_its_name_and_begins_under_another():
