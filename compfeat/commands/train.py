@@ -21,7 +21,7 @@ from compfeat.commands.loading import find_device
 from compfeat.data.datamodule import VISDataModule
 from compfeat.data.holdout import write_ids
 from compfeat.experiments.dashboard import Dashboard, told
-from compfeat.experiments.measurement import measure
+from compfeat.experiments.measurement import begin, measure, measured_before
 from compfeat.experiments.record import Run, RunRecorder, alone_in, clear, commit_of, run_folder, set_curves_aside
 from compfeat.inference.checkpoint import read_run_state
 from compfeat.inference.predictor import VideoPredictor
@@ -158,8 +158,8 @@ def _evaluate(
 ) -> None:
     """Measures the trained network in one way, on the videos that are for final numbers; once."""
     output, ckpt = folder / name, folder / "checkpoints" / "last.ckpt"
-    written = output / "metrics.json"
-    if rank() or (written.is_file() and written.stat().st_mtime > ckpt.stat().st_mtime):
+    way: Any = OmegaConf.to_container(parts, resolve=True)
+    if rank() or measured_before(output, way, ckpt):
         return
     device = find_device("cpu" if cfg.trainer.accelerator == "cpu" else "auto")
     changes = {part: instantiate(value) for part, value in parts.items()}
@@ -168,6 +168,7 @@ def _evaluate(
     data.use_test_split()
     data.prepare_data()
     data.setup("validate")
+    begin(output, way)
     measured = measure(partial(map, predictor.predict), data, output, f"{cfg.name}-{cfg.seed}, {name}")
     if measured is None:
         console.print(f"{cfg.name}-{cfg.seed}, {name}: no ground truth to measure by", soft_wrap=True)
