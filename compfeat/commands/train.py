@@ -22,7 +22,16 @@ from compfeat.data.datamodule import VISDataModule
 from compfeat.data.holdout import write_ids
 from compfeat.experiments.dashboard import Dashboard, told
 from compfeat.experiments.measurement import begin, measure, measured_before
-from compfeat.experiments.record import Run, RunRecorder, alone_in, clear, commit_of, run_folder, set_curves_aside
+from compfeat.experiments.record import (
+    Run,
+    RunRecorder,
+    alone_in,
+    clear,
+    commit_of,
+    differences,
+    run_folder,
+    set_curves_aside,
+)
 from compfeat.inference.checkpoint import read_run_state
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.machine import rank
@@ -118,6 +127,8 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     trainer = instantiate(
         cfg.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=shows_progress, _convert_="all"
     )
+    if state is not None and not goes_on and 0 < (trainer.max_epochs or 0) <= _epochs(state):
+        raise ValueError(f"{resume} has finished its {trainer.max_epochs} epochs: raise trainer.max_epochs to go on")
     if state is None:  # which holds all weights
         _provide_weights(cfg)
         run.weights = digest(cfg.weights) if cfg.weights else ""
@@ -129,6 +140,8 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
         write_ids(data.held_out, folder / "holdout.txt")
 
     recipe = recipe_for(cfg.model, data.categories)
+    if state is not None:
+        _require_same_network(state["predictor"], recipe, f"{resume} cannot be gone on from")
     predictor = instantiate(recipe, _convert_="all")
     if cfg.weights is not None and state is None:
         class_map = coco_class_map(data.categories) if of_coco(cfg.weights) else None
@@ -144,6 +157,7 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
         set_curves_aside(folder, state["global_step"])
     else:  # only now: a call that is wrong costs nobody a network
         clear(folder, kept=resume)
+    del state  # as large as the network and its optimizer
     trainer.fit(module, data, ckpt_path=resume)
 
     checkpoint = trainer.checkpoint_callback
@@ -178,6 +192,21 @@ def _evaluate(
     console.print(
         f"{cfg.name}-{cfg.seed}, {name}: AP {measured.scores.metrics['AP']:.4f}, see {output}", soft_wrap=True
     )
+
+
+def _epochs(state: Mapping[str, Any]) -> int:
+    """How many epochs were trained to their end when a checkpoint was written."""
+    count: int = state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    return count
+
+
+def _require_same_network(before: Mapping[str, Any], recipe: Mapping[str, Any], refused: str) -> None:
+    """Raises ValueError where the network of a checkpoint is not that of a recipe; how it is used may have changed."""
+    if before.get("categories") != recipe["categories"]:
+        raise ValueError(f"{refused}: it was trained for other classes than the data has")
+    changes = differences(*({"model": {"detector": dict(each["detector"])}} for each in (before, recipe)))
+    if changes:
+        raise ValueError(f"{refused}: {changes}; weights= in the place of resume= starts from what fits")
 
 
 def recipe_for(model: Any, categories: Sequence[Category]) -> dict[str, Any]:

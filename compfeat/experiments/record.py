@@ -134,14 +134,19 @@ class Run:
         Raises:
             OtherRun: it is another one.
         """
-        before, now = dict(_effective(self.config)), dict(_effective(config))
-        if self.weights and weights:  # the path may be the same
-            before["sha256 of weights"], now["sha256 of weights"] = self.weights, weights
-        changed = [key for key in (before | now) if before.get(key) != now.get(key)]
-        if changed:
-            told = "; ".join(f"{key} was {before.get(key)} and is {now.get(key)}" for key in sorted(changed)[:4])
-            more = f" and {len(changed) - 4} keys more" if len(changed) > 4 else ""
-            raise OtherRun(f"{folder} holds another run: {told}{more}. Move it away, or train with rerun=true")
+        known = self.weights and weights  # the path may be the same
+        before = dict(self.config) | ({"sha256 of weights": self.weights} if known else {})
+        changes = differences(before, dict(config) | ({"sha256 of weights": weights} if known else {}))
+        if changes:
+            raise OtherRun(f"{folder} holds another run: {changes}. Move it away, or train with rerun=true")
+
+
+def differences(config: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """By which keys other networks come out of two configs, the first few with their values; empty where by none."""
+    before, now = dict(_effective(config)), dict(_effective(other))
+    changed = [key for key in (before | now) if before.get(key) != now.get(key)]
+    told = "; ".join(f"{key} was {before.get(key)} and is {now.get(key)}" for key in sorted(changed)[:4])
+    return told + (f" and {len(changed) - 4} keys more" if len(changed) > 4 else "")
 
 
 def run_folder(checkpoint: Path) -> Path:

@@ -256,6 +256,12 @@ def test_train_resume_evaluate_predict(cache, tmp_path):
     )
     assert losses(part) | losses(resumed) == losses(whole)
     assert len(losses(whole)) == 4
+    for change, told in (
+        ("trainer.max_epochs=2", "has finished its 2 epochs: raise trainer.max_epochs"),
+        ("model=masktrack_rcnn", "model.detector.frame_attention._target_ was"),
+    ):
+        wrong = [change, f"resume={whole / 'checkpoints' / 'last.ckpt'}", f"hydra.run.dir={tmp_path / 'wrong'}"]
+        assert told in command("train.py", *common, *wrong, cache=cache, code=2).stderr
 
     last = torch.load(whole / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["epoch"] == 1  # whether its AP was the best or not
