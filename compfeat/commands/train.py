@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ProgressBar
@@ -67,6 +68,7 @@ def train(cfg: TrainConfig) -> float | None:
         OtherRun: the folder holds a run with another config, and is not to be trained in anew.
         ValueError: what the network starts from is not there and cannot be made.
     """
+    _require_one_model()
     folder = Path(cfg.trainer.default_root_dir)
     loggers = _each(cfg.logger)
     with alone_in(folder):
@@ -81,6 +83,14 @@ def train(cfg: TrainConfig) -> float | None:
                 for name, parts in cfg.evaluations.items():
                     _evaluate(cfg, parts, folder, name, dashboards)
     return run.best
+
+
+def _require_one_model() -> None:
+    """Raises ValueError where a row is asked for by its name, and to be another network than its name says."""
+    given = HydraConfig.get()
+    row = given.runtime.choices.get("experiment")
+    if row and any(override.startswith("model=") for override in given.overrides.task):
+        raise ValueError(f"experiment={row} says which model it is: give model= without it, or change keys of model")
 
 
 def _run(cfg: TrainConfig, folder: Path) -> Run:

@@ -134,9 +134,15 @@ class Run:
         Raises:
             OtherRun: it is another one.
         """
-        known = self.weights and weights  # the path may be the same
-        before = dict(self.config) | ({"sha256 of weights": self.weights} if known else {})
-        changes = differences(before, dict(config) | ({"sha256 of weights": weights} if known else {}))
+        before, now = dict(self.config), dict(config)
+        told = {  # what no key of them tells
+            "sha256 of weights": (self.weights, weights),  # the path may be the same
+            "processes": (_processes(self.config), _processes(config)),  # each takes its batch
+        }
+        for name, (first, second) in told.items():
+            if first and second:
+                before[name], now[name] = first, second
+        changes = differences(before, now)
         if changes:
             raise OtherRun(f"{folder} holds another run: {changes}. Move it away, or train with rerun=true")
 
@@ -230,6 +236,14 @@ def commit_of(folder: Path) -> str | None:
         return git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain", "-uno").strip() else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _processes(config: Mapping[str, Any]) -> int | None:
+    """How many processes train the network that a config is of; None where the machine decides."""
+    trainer = config.get("trainer") or {}
+    devices = trainer.get("devices")
+    count = len(devices) if isinstance(devices, list) else devices
+    return count * trainer.get("num_nodes", 1) if isinstance(count, int) and count > 0 else None
 
 
 def _effective(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

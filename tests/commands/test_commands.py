@@ -158,6 +158,7 @@ def test_help_shows_how_to_call(script, cache):
         ("train.py", ["trainer=gpu"], "trainer: No supported gpu backend found"),
         ("train.py", ["resume=missing.ckpt"], "missing.ckpt"),
         ("train.py", ["data=nowhere"], "nowhere"),
+        ("train.py", ["experiment=compfeat", "model=masktrack_rcnn"], "experiment=compfeat says which model"),
         ("train.py", ["data.coco_share=1.0"], "should be less than 1"),
         ("train.py", ["data=ytvis"], "add data.root=PATH"),
         ("train.py", ["data=ytvis_coco", "data.root=missing/folder"], "add data.coco.root=PATH"),

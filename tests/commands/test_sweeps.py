@@ -12,6 +12,7 @@ import yaml
 from offline_pages import pages
 from shell import ROOT, command
 
+from compfeat.commands.launch import _changed
 from compfeat.experiments.record import Run
 from compfeat.experiments.tables import paper_tables
 
@@ -156,6 +157,23 @@ def test_a_row_by_itself_lands_where_its_sweep_would_put_it(cache, tmp_path):
     command("train.py", *arguments, "experiment=baseline", "hydra.mode=RUN", cache=cache)
     again = command("train.py", *arguments, "experiment=baseline", cache=cache)
     assert "baseline-0: trained before" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ([], "shapes"),
+        (
+            ["trainer.precision=bf16-mixed", "trainer.max_epochs=32"],
+            "shapes+trainer.max_epochs-32+trainer.precision-bf16-mixed",
+        ),
+        (["data.size=[192,108]"], "shapes+data.size-_192_108_"),
+        (["sweep=table3", "seed=0,1", "data=shapes", "experiment=a", "trainer=cpu", "weights=coco"], "shapes"),
+        (["rerun=true", "+logger.wandb.entity=me", "~callbacks.overlays", "callbacks.progress=null"], "shapes"),
+    ],
+)
+def test_a_folder_is_named_by_what_makes_other_runs_of_a_sweep(overrides, name):
+    assert _changed("shapes", overrides) == name
 
 
 def test_agents_of_a_dashboard_are_sent_for_the_rows_of_a_table():

@@ -75,6 +75,15 @@ def test_a_run_that_started_from_other_weights_is_another_one(tmp_path):
     Run(name="row", seed=0, config={}).require_same({}, tmp_path, digest(tmp_path / "weights.pth"))  # of before
 
 
+def test_a_run_by_more_processes_is_another_one_by_other_devices_it_is_not(tmp_path):
+    run = Run(name="row", seed=0, config={"trainer": {"devices": 1}})
+    for same in ([3], -1, "auto"):
+        run.require_same({"trainer": {"devices": same}}, tmp_path)
+    for other in ({"devices": [0, 1]}, {"devices": 1, "num_nodes": 2}):
+        with pytest.raises(OtherRun, match="processes was 1 and is 2"):
+            run.require_same({"trainer": other}, tmp_path)
+
+
 def test_a_run_goes_on_under_its_name_and_begins_under_another():
     one = Run(name="row", seed=0, config={"a": 1})
     assert one.id == Run(name="row", seed=0, config={"a": 1}, began=one.began, steps=7, status="failed").id
