@@ -118,6 +118,8 @@ class Run:
         try:
             yield
         except Exception as error:
+            if isinstance(error, OSError) and error.errno and error.filename is None:  # of a write: a disk that is full
+                error.filename = str(folder)
             self.status, self.error = "failed", " ".join(str(error).split()) or type(error).__name__
             raise
         else:

@@ -1,6 +1,8 @@
 """What is collected of runs."""
 
+import errno
 import json
+import os
 
 import pytest
 
@@ -82,6 +84,13 @@ def test_a_run_by_more_processes_is_another_one_by_other_devices_it_is_not(tmp_p
     for other in ({"devices": [0, 1]}, {"devices": 1, "num_nodes": 2}):
         with pytest.raises(OtherRun, match="processes was 1 and is 2"):
             run.require_same({"trainer": other}, tmp_path)
+
+
+def test_a_disk_that_is_full_is_named_by_the_folder_of_the_run(tmp_path):
+    run = Run(name="row", seed=0, config={})
+    with pytest.raises(OSError, match=f"File too large: '{tmp_path}'"), run.recorded(tmp_path):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    assert str(tmp_path) in Run.read(tmp_path).error
 
 
 def test_a_run_goes_on_under_its_name_and_begins_under_another():
