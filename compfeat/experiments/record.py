@@ -1,5 +1,6 @@
 """What is kept of a training run: run.json in its folder says what it is, how it stands and what it took."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -44,6 +45,8 @@ ELSEWHERE = (
     "trainer.strategy",
     "weights_from",
 )
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk
 
 # What a run leaves in its folder that would be taken for a later one's: curves, checkpoints, overlays, measurements.
 LEFT = ("metrics*.csv", "checkpoints/*.ckpt", "overlays/*", "*/metrics.json", "*/breakdown.json")
@@ -118,7 +121,7 @@ class Run:
         try:
             yield
         except Exception as error:
-            if isinstance(error, OSError) and error.errno and error.filename is None:  # of a write: a disk that is full
+            if isinstance(error, OSError) and error.errno in FULL and error.filename is None:  # as of a write
                 error.filename = str(folder)
             self.status, self.error = "failed", " ".join(str(error).split()) or type(error).__name__
             raise
