@@ -18,6 +18,7 @@ Workers = Annotated[int, Ge(0), Le(512)]  # processes
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 Port = Annotated[int, Ge(0), Le(65_535)]  # 0 is any that is free
 Share = Annotated[float, Ge(0), Le(1)]  # and probabilities
+Part = Annotated[float, Ge(0), Lt(1)]  # beside which something else must be left
 Positive = Annotated[float, Gt(0), Le(1_000_000)]
 Weight = Annotated[float, Ge(0), Le(1_000_000)]
 Seconds = Annotated[float, Ge(0), Le(1_000_000)]

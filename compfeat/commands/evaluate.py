@@ -1,6 +1,5 @@
 """Measures a checkpoint, or the results of any other system."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from compfeat.evaluation.tube_ap import METRICS, Results, Truth
 from compfeat.experiments.dashboard import Dashboard
 from compfeat.experiments.measurement import Measurement, Predict, measure, score
 from compfeat.experiments.record import Run, run_folder
-from compfeat.files import read_json
+from compfeat.files import read_json, write_json
 from compfeat.inference.shares import predict_in_shares
 from compfeat.quantities import Count, Seed
 
@@ -117,7 +116,7 @@ def _tracking_metrics() -> Callable[[Truth, Results], dict[str, float]]:
 
 def _tell_tracking(metrics: Mapping[str, float], output: Path) -> None:
     """Prints metrics of tracking, and writes them to tracking.json in ``output``."""
-    (output / "tracking.json").write_text(json.dumps(metrics))
+    write_json(output / "tracking.json", metrics)
     print_table("tracking, mean over classes", metrics)
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from traceback import print_exception
 from typing import Any, NoReturn, get_type_hints
@@ -27,10 +27,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from compfeat.commands.arguments import as_typed
 from compfeat.config_check import check_config
+from compfeat.experiments.record import ELSEWHERE
 from compfeat.training.module import NonFiniteLoss
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 LONGEST_NAME = 100  # characters of a folder's; file systems allow 255
+ROW = ("data", "evaluation", "experiment", "seed", "sweep", "trainer", "weights")  # told elsewhere, or how it is run
 NOISE = (  # what libraries say that no user of this project can or should act on
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     r".*`tensorboardX` has been removed as a dependency",
@@ -58,11 +60,16 @@ LESS_MEMORY = (
 )
 
 
-def _changed(name: str, overrides: str) -> str:
-    """The name of a folder, with the overrides by which what it holds differs from what the name alone stands for."""
-    if len(overrides) > LONGEST_NAME:
-        overrides = hashlib.sha256(overrides.encode()).hexdigest()[:8]
-    return "+".join(filter(None, (name, re.sub(r"[^\w.+-]", "_", overrides.lower()))))
+def _changed(name: str, overrides: Sequence[str]) -> str:
+    """The name of a sweep's folder, with the overrides by which its runs are others than those the name stands for."""
+    keys = {line: line.partition("=")[0].lstrip("+~") for line in sorted(overrides)}
+    same = (*ROW, *ELSEWHERE)
+    inside = tuple(f"{key}." for key in ELSEWHERE)
+    told = [line for line, key in keys.items() if key not in same and not key.startswith(inside)]
+    changes = "+".join(told).replace("=", "-")
+    if len(changes) > LONGEST_NAME:
+        changes = hashlib.sha256(changes.encode()).hexdigest()[:8]
+    return "+".join(filter(None, (name, re.sub(r"[^\w.+-]", "_", changes.lower()))))
 
 
 def _one_device() -> int | list[int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import ProgressBar
@@ -21,12 +22,21 @@ from compfeat.commands.loading import find_device
 from compfeat.data.datamodule import VISDataModule
 from compfeat.data.holdout import write_ids
 from compfeat.experiments.dashboard import Dashboard, told
-from compfeat.experiments.measurement import measure
-from compfeat.experiments.record import Run, RunRecorder, alone_in, commit_of, run_folder
+from compfeat.experiments.measurement import begin, measure, measured_before
+from compfeat.experiments.record import (
+    Run,
+    RunRecorder,
+    alone_in,
+    clear,
+    commit_of,
+    differences,
+    run_folder,
+    set_curves_aside,
+)
 from compfeat.inference.checkpoint import read_run_state
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.machine import rank
-from compfeat.models.weights import load_pretrained, of_coco, require_weights
+from compfeat.models.weights import digest, load_pretrained, of_coco, require_weights
 from compfeat.quantities import Seed
 from compfeat.structures import Category
 
@@ -39,7 +49,7 @@ class TrainConfig(Protocol):
     name: str
     seed: Seed
     weights: str | None
-    weights_from: str | None
+    weights_from: Mapping[str, str] | None
     resume: str | None
     rerun: bool
     data: Any
@@ -58,6 +68,7 @@ def train(cfg: TrainConfig) -> float | None:
         OtherRun: the folder holds a run with another config, and is not to be trained in anew.
         ValueError: what the network starts from is not there and cannot be made.
     """
+    _require_one_model()
     folder = Path(cfg.trainer.default_root_dir)
     loggers = _each(cfg.logger)
     with alone_in(folder):
@@ -67,12 +78,19 @@ def train(cfg: TrainConfig) -> float | None:
                 console.print(f"{run.name}-{run.seed}: trained before, see {folder}", soft_wrap=True)
             else:
                 with run.recorded(folder):
-                    _make_weights(cfg)
                     run.best = _fit(cfg, run, folder, loggers)
             if not cfg.trainer.fast_dev_run:
                 for name, parts in cfg.evaluations.items():
                     _evaluate(cfg, parts, folder, name, dashboards)
     return run.best
+
+
+def _require_one_model() -> None:
+    """Raises ValueError where a row is asked for by its name, and to be another network than its name says."""
+    given = HydraConfig.get()
+    row = given.runtime.choices.get("experiment")
+    if row and any(override.startswith("model=") for override in given.overrides.task):
+        raise ValueError(f"experiment={row} says which model it is: give model= without it, or change keys of model")
 
 
 def _run(cfg: TrainConfig, folder: Path) -> Run:
@@ -81,41 +99,49 @@ def _run(cfg: TrainConfig, folder: Path) -> Run:
     before = None if cfg.rerun else Run.read(folder)
     if before is None:
         return Run(name=cfg.name, seed=cfg.seed, config=config, commit=commit_of(ROOT))
-    before.require_same(config, folder)
+    before.require_same(config, folder, cfg.weights and digest(cfg.weights))
     return before
 
 
-def _make_weights(cfg: TrainConfig) -> None:
-    """Trains what the network starts from where it is not there, in a process of its own."""
-    if cfg.weights_from is None or cfg.weights is None:
+def _provide_weights(cfg: TrainConfig) -> None:
+    """Trains what the network starts from where the config says how, in a process of its own; else it must be there."""
+    if cfg.weights is None:
         return
-    folder = run_folder(Path(cfg.weights))
+    if cfg.weights_from is None or cfg.weights != cfg.weights_from["path"]:  # somebody's own
+        require_weights(cfg.weights)
+        return
+    maker, folder = cfg.weights_from["overrides"], run_folder(Path(cfg.weights))
     made = Run.read(folder)
-    if Path(cfg.weights).exists() and (made is None or made.status == "finished"):
-        return
-    console.print(f"first what networks start from: train.py {cfg.weights_from}, into {folder}", soft_wrap=True)
-    overrides = [*shlex.split(cfg.weights_from), f"hydra.run.dir={folder}", "rerun=false"]
+    if Path(cfg.weights).exists() and (made is None or (made.status == "finished" and made.weights is None)):
+        return  # by an earlier version, or by hand
+    if made is None or made.status != "finished":
+        console.print(f"first what networks start from: train.py {maker}, into {folder}", soft_wrap=True)
+    # Also where it has finished: a run that is another one is refused.
+    overrides = [*shlex.split(maker), f"hydra.run.dir={folder}", "rerun=false"]
     if subprocess.run([sys.executable, ROOT / "train.py", *overrides]).returncode:
-        raise ValueError(f"weights: {cfg.weights} is not there, and train.py {cfg.weights_from} failed to make it")
+        raise ValueError(
+            f"weights: train.py {maker} failed to make {cfg.weights}, as told above; "
+            f"weights_from=null weights={cfg.weights} starts from what is there"
+        )
 
 
 def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> float | None:
     pl.seed_everything(cfg.seed, workers=True)
-    if cfg.weights is not None:
-        require_weights(cfg.weights)
     last = folder / "checkpoints" / "last.ckpt"
-    resume = cfg.resume
-    if run.steps and last.is_file():
-        resume = str(last)
-        run.set_curves_aside(folder)
-    if resume is not None:
-        read_run_state(resume)  # Lightning would unpickle whatever is in the file
+    goes_on = run.steps > 0 and last.is_file()
+    resume = str(last) if goes_on else cfg.resume
+    state = None if resume is None else read_run_state(resume)  # Lightning would unpickle whatever is in the file
     callbacks = _each(cfg.callbacks)
     shows_progress = any(isinstance(callback, ProgressBar) for callback in callbacks)
     callbacks.append(RunRecorder(run, folder))
     trainer = instantiate(
         cfg.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=shows_progress, _convert_="all"
     )
+    if state is not None and not goes_on and 0 < (trainer.max_epochs or 0) <= _epochs(state):
+        raise ValueError(f"{resume} has finished its {trainer.max_epochs} epochs: raise trainer.max_epochs to go on")
+    if state is None:  # which holds all weights
+        _provide_weights(cfg)
+        run.weights = digest(cfg.weights) if cfg.weights else ""
     data: VISDataModule = instantiate(cfg.data)
     data.prepare_data()
     data.setup()
@@ -124,8 +150,10 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
         write_ids(data.held_out, folder / "holdout.txt")
 
     recipe = recipe_for(cfg.model, data.categories)
+    if state is not None:
+        _require_same_network(state["predictor"], recipe, f"{resume} cannot be gone on from")
     predictor = instantiate(recipe, _convert_="all")
-    if cfg.weights is not None:
+    if cfg.weights is not None and state is None:
         class_map = coco_class_map(data.categories) if of_coco(cfg.weights) else None
         console.print(str(load_pretrained(predictor.detector, cfg.weights, class_map)), soft_wrap=True)
     if not predictor.detector.uses_support:
@@ -135,6 +163,11 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     if ground_truth is None:
         trainer.limit_val_batches = 0
     module = instantiate(cfg.module, _convert_="all")(predictor=predictor, recipe=recipe, ground_truth=ground_truth)
+    if goes_on and state:
+        set_curves_aside(folder, state["global_step"])
+    else:  # only now: a call that is wrong costs nobody a network
+        clear(folder, kept=resume)
+    del state  # as large as the network and its optimizer
     trainer.fit(module, data, ckpt_path=resume)
 
     checkpoint = trainer.checkpoint_callback
@@ -149,8 +182,8 @@ def _evaluate(
 ) -> None:
     """Measures the trained network in one way, on the videos that are for final numbers; once."""
     output, ckpt = folder / name, folder / "checkpoints" / "last.ckpt"
-    written = output / "metrics.json"
-    if rank() or (written.is_file() and written.stat().st_mtime > ckpt.stat().st_mtime):
+    way: Any = OmegaConf.to_container(parts, resolve=True)
+    if rank() or measured_before(output, way, ckpt):
         return
     device = find_device("cpu" if cfg.trainer.accelerator == "cpu" else "auto")
     changes = {part: instantiate(value) for part, value in parts.items()}
@@ -159,6 +192,7 @@ def _evaluate(
     data.use_test_split()
     data.prepare_data()
     data.setup("validate")
+    begin(output, way)
     measured = measure(partial(map, predictor.predict), data, output, f"{cfg.name}-{cfg.seed}, {name}")
     if measured is None:
         console.print(f"{cfg.name}-{cfg.seed}, {name}: no ground truth to measure by", soft_wrap=True)
@@ -168,6 +202,21 @@ def _evaluate(
     console.print(
         f"{cfg.name}-{cfg.seed}, {name}: AP {measured.scores.metrics['AP']:.4f}, see {output}", soft_wrap=True
     )
+
+
+def _epochs(state: Mapping[str, Any]) -> int:
+    """How many epochs were trained to their end when a checkpoint was written."""
+    count: int = state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    return count
+
+
+def _require_same_network(before: Mapping[str, Any], recipe: Mapping[str, Any], refused: str) -> None:
+    """Raises ValueError where the network of a checkpoint is not that of a recipe; how it is used may have changed."""
+    if before.get("categories") != recipe["categories"]:
+        raise ValueError(f"{refused}: it was trained for other classes than the data has")
+    changes = differences(*({"model": {"detector": dict(each["detector"])}} for each in (before, recipe)))
+    if changes:
+        raise ValueError(f"{refused}: {changes}; weights= in the place of resume= starts from what fits")
 
 
 def recipe_for(model: Any, categories: Sequence[Category]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from compfeat.data.clips.ytvis import VideoItem, YTVISClips, YTVISVideos
 from compfeat.data.errors import AnnotationError
 from compfeat.data.holdout import hold_out, read_ids
 from compfeat.data.shapes import ShapesGenerator
-from compfeat.quantities import Count, Seed, Share, Side, Workers
+from compfeat.quantities import Count, Part, Seed, Share, Side, Workers
 from compfeat.structures import Category, Clip, ClipBatch
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class VISDataModule(pl.LightningDataModule):
         one_clip_per: Literal["video", "frame"] = "video",
         generator: ShapesGenerator | None = None,
         coco: partial[COCOPseudoClips] | None = None,
-        coco_share: Share = 0.5,
+        coco_share: Part = 0.5,
         only_videos: Count | None = None,
         cache: str | None = None,
     ) -> None:

@@ -1,6 +1,5 @@
 """What is measured of results, and the files it is written to."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,10 +12,11 @@ from compfeat.data.holdout import write_ids
 from compfeat.evaluation.breakdown import Breakdown, breakdown
 from compfeat.evaluation.results import to_results, zip_results
 from compfeat.evaluation.tube_ap import TubeEvaluation
-from compfeat.files import write_json
+from compfeat.files import read_json, write_json
 from compfeat.progress import tracked
 from compfeat.structures import Tube
 
+WAY = "evaluation.json"  # beside the numbers: how they were measured
 Predict = Callable[[Iterable[Sequence[np.ndarray]]], Iterator[list[Tube]]]
 
 
@@ -60,7 +60,28 @@ def score(truth: Mapping[str, Any], results: Sequence[dict], output: Path) -> Me
         ResultsError: the results do not fit the ground truth.
     """
     measured = Measurement(TubeEvaluation(truth, results), breakdown(truth, results))
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "breakdown.json").write_text(json.dumps(asdict(measured.errors)))
-    (output / "metrics.json").write_text(json.dumps(measured.scores.metrics))  # last: what has it was measured
+    write_json(output / "breakdown.json", asdict(measured.errors))
+    write_json(output / "metrics.json", measured.scores.metrics)  # last: what has it was measured
     return measured
+
+
+def begin(output: Path, way: Mapping[str, Any]) -> None:
+    """Removes the numbers in ``output``, and writes there the config of the way in which those to come are measured."""
+    (output / "metrics.json").unlink(missing_ok=True)
+    write_json(output / WAY, way, indent=1)
+
+
+def measured_before(output: Path, way: Mapping[str, Any], checkpoint: Path) -> bool:
+    """Whether ``output`` holds numbers of a checkpoint as it is, measured in a way that has this config.
+
+    Numbers that cannot be read are none. Those beside which no way was written are of an earlier version, and taken as
+    they are.
+    """
+    metrics = output / "metrics.json"
+    if not metrics.is_file() or metrics.stat().st_mtime <= checkpoint.stat().st_mtime:
+        return False
+    try:
+        read_json(metrics)
+        return not (output / WAY).is_file() or read_json(output / WAY) == way
+    except ValueError:
+        return False

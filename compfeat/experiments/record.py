@@ -1,5 +1,6 @@
 """What is kept of a training run: run.json in its folder says what it is, how it stands and what it took."""
 
+import errno
 import hashlib
 import json
 import logging
@@ -43,7 +44,13 @@ ELSEWHERE = (
     "trainer.log_every_n_steps",
     "trainer.num_nodes",
     "trainer.strategy",
+    "weights_from",
 )
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk
+
+# What a run leaves in its folder that would be taken for a later one's: curves, checkpoints, overlays, measurements.
+LEFT = ("metrics*.csv", "checkpoints/*.ckpt", "overlays/*", "*/metrics.json", "*/breakdown.json")
 
 
 class OtherRun(ValueError):
@@ -60,6 +67,8 @@ class Run:
         config: the resolved config, as ``train.py`` was given it.
         commit: of the code, with ``+`` behind it where files had been changed; None outside a git repository.
         data: digests of the annotation files, by split.
+        weights: the sha256 of what it started from, "" from scratch; None where that is a download or a checkpoint to
+            go on from, and in records of earlier versions.
         status: "running" is also what a run that was killed says of itself.
         error: why it failed.
         began: when it was started first, UTC.
@@ -77,6 +86,7 @@ class Run:
     config: dict[str, Any]
     commit: str | None = None
     data: dict[str, str] = field(default_factory=dict)
+    weights: str | None = None
     status: Status = "running"
     error: str | None = None
     began: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -125,6 +135,8 @@ class Run:
         try:
             yield
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in FULL and error.filename is None:  # as of a write
+                error.filename = str(folder)
             self.status, self.error = "failed", " ".join(str(error).split()) or type(error).__name__
             raise
         else:
@@ -132,29 +144,57 @@ class Run:
         finally:
             self.write(folder)
 
-    def set_curves_aside(self, folder: Path) -> None:
-        """Saves what was logged up to the step from which the run goes on: Lightning begins its file anew."""
-        curves = folder / "metrics.csv"
-        if curves.is_file():
-            curves.rename(folder / f"metrics-{self.steps}.csv")
-
-    def require_same(self, config: Mapping[str, Any], folder: Path) -> None:
+    def require_same(self, config: Mapping[str, Any], folder: Path, weights: str | None = None) -> None:
         """Whether this is the run that a config asks for, wherever it would be trained.
+
+        Args:
+            weights: the sha256 of what a new run would start from; None where nobody can tell.
 
         Raises:
             OtherRun: it is another one.
         """
-        before, now = dict(_effective(self.config)), dict(_effective(config))
-        changed = [key for key in (before | now) if before.get(key) != now.get(key)]
-        if changed:
-            told = "; ".join(f"{key} was {before.get(key)} and is {now.get(key)}" for key in sorted(changed)[:4])
-            more = f" and {len(changed) - 4} keys more" if len(changed) > 4 else ""
-            raise OtherRun(f"{folder} holds another run: {told}{more}. Move it away, or train with rerun=true")
+        before, now = dict(self.config), dict(config)
+        told = {  # what no key of them tells
+            "sha256 of weights": (self.weights, weights),  # the path may be the same
+            "processes": (_processes(self.config), _processes(config)),  # each takes its batch
+        }
+        for name, (first, second) in told.items():
+            if first and second:
+                before[name], now[name] = first, second
+        changes = differences(before, now)
+        if changes:
+            raise OtherRun(f"{folder} holds another run: {changes}. Move it away, or train with rerun=true")
+
+
+def differences(config: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """By which keys other networks come out of two configs, the first few with their values; empty where by none."""
+    before, now = dict(_effective(config)), dict(_effective(other))
+    changed = [key for key in (before | now) if before.get(key) != now.get(key)]
+    told = "; ".join(f"{key} was {before.get(key)} and is {now.get(key)}" for key in sorted(changed)[:4])
+    return told + (f" and {len(changed) - 4} keys more" if len(changed) > 4 else "")
 
 
 def run_folder(checkpoint: Path) -> Path:
     """The folder of the run that a checkpoint is of: Lightning writes FOLDER/checkpoints/NAME.ckpt."""
     return checkpoint.parent.parent
+
+
+def set_curves_aside(folder: Path, steps: int) -> None:
+    """Saves what was logged up to the step from which a run goes on: Lightning begins its file anew."""
+    curves, aside = folder / "metrics.csv", folder / f"metrics-{steps}.csv"
+    # One that is there already ends at the same step: what was logged since is undone, and nothing to be saved.
+    if rank() == 0 and curves.is_file() and not aside.exists():
+        curves.rename(aside)
+
+
+def clear(folder: Path, kept: str | None = None) -> None:
+    """Removes what an earlier run left in its folder, but the checkpoint ``kept``; runs in folders in it stay whole."""
+    if rank():
+        return
+    for path in [path for pattern in LEFT for path in folder.glob(pattern) if path.is_file()]:
+        of_another = path.parent != folder and (path.parent / FILE).is_file()
+        if not of_another and not (kept and path.samefile(kept)):
+            path.unlink()
 
 
 @contextmanager
@@ -217,6 +257,14 @@ def commit_of(folder: Path) -> str | None:
         return git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain", "-uno").strip() else "")
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _processes(config: Mapping[str, Any]) -> int | None:
+    """How many processes train the network that a config is of; None where the machine decides."""
+    trainer = config.get("trainer") or {}
+    devices = trainer.get("devices")
+    count = len(devices) if isinstance(devices, list) else devices
+    return count * trainer.get("num_nodes", 1) if isinstance(count, int) and count > 0 else None
 
 
 def _effective(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

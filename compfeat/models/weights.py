@@ -1,5 +1,6 @@
 """Pretrained weights into the detector, whose parameters bear the names of torchvision's Mask R-CNN."""
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -114,6 +115,15 @@ def require_weights(source: str | Path) -> None:
     path = _path(source)
     if path is not None and not path.is_file():
         raise FileNotFoundError(f"no weights at {path}; give weights=coco, coco:PATH or PATH")
+
+
+def digest(source: str | Path) -> str | None:
+    """The sha256 of the file that ``source`` of ``load_pretrained`` is; None where it is downloaded, or not there."""
+    path = _path(source)
+    if path is None or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -63,6 +63,7 @@ class VISModule(pl.LightningModule):
         self.ground_truth = ground_truth
         self._results: list[dict] = []
         self._step_began = math.nan
+        self._resumed: dict[str, Any] = {}  # the checkpoint that training goes on from
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         # Videos are decoded lazily and stay where they are; the predictor moves their frames.
@@ -97,7 +98,8 @@ class VISModule(pl.LightningModule):
             return
         bad = ", ".join(f"{name}={value.item()}" for name, value in losses.items() if not value.isfinite())
         raise NonFiniteLoss(
-            f"step {self.global_step}: {bad} on clips {', '.join(batch.names)}; a lower optimizer.lr usually helps"
+            f"step {self.global_step}: {bad} on clips {', '.join(batch.names)}; "
+            "a lower module.optimizer.lr usually helps"
         )
 
     def on_validation_epoch_start(self) -> None:
@@ -129,7 +131,34 @@ class VISModule(pl.LightningModule):
         self.trainer.fit_loop.setup_data()  # which counts the batches; a run that ends early has the same schedule
         steps = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
         scheduler = self.make_scheduler(optimizer, steps_per_epoch=steps)
+        if self._resumed:
+            _require_same_optimizer(self._resumed, optimizer)
+            self._resumed = {}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["predictor"] = self.recipe
+        checkpoint["optimizer"] = type(self.optimizers(use_pl_optimizer=False)).__name__
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._resumed = checkpoint
+
+
+def _require_same_optimizer(checkpoint: Mapping[str, Any], optimizer: Optimizer) -> None:
+    """Told before what was stated is replaced by what the checkpoint holds; versions may add settings of their own.
+
+    Raises:
+        ValueError: the optimizer or a setting of it differs, or the rate because of the total batch.
+    """
+    name = type(optimizer).__name__
+    before, now = checkpoint["optimizer_states"][0]["param_groups"][0], optimizer.param_groups[0]
+    settings = sorted((before.keys() & now.keys()) - {"params", "lr"})  # the rate at the start is initial_lr
+    changes = [
+        f"{key.removeprefix('initial_')} was {before[key]} and is {now[key]}"
+        for key in settings
+        if before[key] != now[key]
+    ]
+    if checkpoint.get("optimizer", name) != name:
+        changes = [f"it was {checkpoint['optimizer']} and is {name}"]
+    if changes:
+        raise ValueError(f"resume: module.optimizer cannot change on the way: {'; '.join(changes)}")

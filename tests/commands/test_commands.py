@@ -158,6 +158,8 @@ def test_help_shows_how_to_call(script, cache):
         ("train.py", ["trainer=gpu"], "trainer: No supported gpu backend found"),
         ("train.py", ["resume=missing.ckpt"], "missing.ckpt"),
         ("train.py", ["data=nowhere"], "nowhere"),
+        ("train.py", ["experiment=compfeat", "model=masktrack_rcnn"], "experiment=compfeat says which model"),
+        ("train.py", ["data.coco_share=1.0"], "should be less than 1"),
         ("train.py", ["data=ytvis"], "add data.root=PATH"),
         ("train.py", ["data=ytvis_coco", "data.root=missing/folder"], "add data.coco.root=PATH"),
         ("train.py", ["data=ytvis", "data.root=missing/folder"], "missing/folder"),
@@ -255,6 +257,12 @@ def test_train_resume_evaluate_predict(cache, tmp_path):
     )
     assert losses(part) | losses(resumed) == losses(whole)
     assert len(losses(whole)) == 4
+    for change, told in (
+        ("trainer.max_epochs=2", "has finished its 2 epochs: raise trainer.max_epochs"),
+        ("model=masktrack_rcnn", "model.detector.frame_attention._target_ was"),
+    ):
+        wrong = [change, f"resume={whole / 'checkpoints' / 'last.ckpt'}", f"hydra.run.dir={tmp_path / 'wrong'}"]
+        assert told in command("train.py", *common, *wrong, cache=cache, code=2).stderr
 
     last = torch.load(whole / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["epoch"] == 1  # whether its AP was the best or not

@@ -12,6 +12,7 @@ import yaml
 from offline_pages import pages
 from shell import ROOT, command
 
+from compfeat.commands.launch import _changed
 from compfeat.experiments.record import Run
 from compfeat.experiments.tables import paper_tables
 
@@ -35,7 +36,7 @@ def cache(tmp_path_factory):
 
 def line(folder, *arguments):
     """A sweep whose rows start from a detector that it makes itself."""
-    start = [f"weights={folder}/detector/checkpoints/last.ckpt", f"weights_from='{DETECTOR}'"]
+    start = [f"weights_from.path={folder}/detector/checkpoints/last.ckpt", f"weights_from.overrides='{DETECTOR}'"]
     return ["sweep=table3", *TINY, *start, f"hydra.sweep.dir={folder}/rows", "seed=0", *arguments]
 
 
@@ -137,6 +138,20 @@ def test_rows_of_a_sweep_that_only_checks_do_not_share_a_folder(cache, tmp_path)
     )
 
 
+def test_rows_start_from_no_other_network_than_they_say(cache, tmp_path):
+    arguments = line(tmp_path, "experiment=baseline", "hydra.mode=RUN")
+    ckpt = tmp_path / "detector/checkpoints/last.ckpt"
+    misspelt = command("train.py", *arguments, f"weights={ckpt.with_name('lats.ckpt')}", cache=cache, code=2)
+    assert "no weights at" in misspelt.stderr and not ckpt.parent.parent.exists()
+
+    trial = Run(name="detector", seed=0, config={"trainer": {"max_epochs": 9}}, status="finished", weights="")
+    trial.write(ckpt.parent.parent)
+    ckpt.parent.mkdir()
+    ckpt.touch()
+    refused = command("train.py", *arguments, "rerun=true", cache=cache, code=2)
+    assert "detector holds another run" in refused.stderr and "weights_from=null" in refused.stderr
+
+
 @pytest.mark.parametrize(
     "launcher", [["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], ["hydra/launcher=submitit_local"]]
 )
@@ -156,6 +171,23 @@ def test_a_row_by_itself_lands_where_its_sweep_would_put_it(cache, tmp_path):
     command("train.py", *arguments, "experiment=baseline", "hydra.mode=RUN", cache=cache)
     again = command("train.py", *arguments, "experiment=baseline", cache=cache)
     assert "baseline-0: trained before" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ([], "shapes"),
+        (
+            ["trainer.precision=bf16-mixed", "trainer.max_epochs=32"],
+            "shapes+trainer.max_epochs-32+trainer.precision-bf16-mixed",
+        ),
+        (["data.size=[192,108]"], "shapes+data.size-_192_108_"),
+        (["sweep=table3", "seed=0,1", "data=shapes", "experiment=a", "trainer=cpu", "weights=coco"], "shapes"),
+        (["rerun=true", "+logger.wandb.entity=me", "~callbacks.overlays", "callbacks.progress=null"], "shapes"),
+    ],
+)
+def test_a_folder_is_named_by_what_makes_other_runs_of_a_sweep(overrides, name):
+    assert _changed("shapes", overrides) == name
 
 
 def test_agents_of_a_dashboard_are_sent_for_the_rows_of_a_table():

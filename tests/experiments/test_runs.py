@@ -1,11 +1,14 @@
 """What is collected of runs."""
 
+import errno
 import json
+import os
 
 import pytest
 
-from compfeat.experiments.record import OtherRun, Run
+from compfeat.experiments.record import OtherRun, Run, clear, set_curves_aside
 from compfeat.experiments.runs import measured_runs
+from compfeat.models.weights import digest
 
 
 def test_curves_go_on_where_a_run_was_interrupted(tmp_path):
@@ -15,6 +18,28 @@ def test_curves_go_on_where_a_run_was_interrupted(tmp_path):
     (folder / "metrics.csv").write_text("step,train/loss,lr\n29,1.0,\n39,0.5,0.1\n49,0.")  # cut off by a kill
     (run,) = measured_runs(tmp_path)
     assert run.curves() == {"train/loss": [(9, 3.0), (19, 2.0), (29, 1.0), (39, 0.5)], "lr": [(39, 0.1)]}
+
+
+def test_curves_of_a_run_that_was_interrupted_twice_in_one_epoch_are_whole(tmp_path):
+    Run(name="row", seed=0, config={}).write(tmp_path / "row-0")
+    curves = tmp_path / "row-0/metrics.csv"
+    curves.write_text("step,train/loss\n9,3.0\n19,2.0\n29,9.0\n")
+    set_curves_aside(tmp_path / "row-0", 20)
+    curves.write_text("step,train/loss\n24,8.0\n")
+    set_curves_aside(tmp_path / "row-0", 20)
+    curves.write_text("step,train/loss\n29,1.0\n39,0.5\n")
+    (run,) = measured_runs(tmp_path)
+    assert run.curves() == {"train/loss": [(9, 3.0), (19, 2.0), (29, 1.0), (39, 0.5)]}
+
+
+def test_what_an_earlier_run_left_is_not_taken_for_a_new_ones(tmp_path):
+    left = ["metrics.csv", "metrics-3.csv", "checkpoints/best.ckpt", "overlays/video=1.mp4", "cues/metrics.json"]
+    stay = ["checkpoints/last.ckpt", "notes.txt", "video/results.json", "detector/run.json", "detector/metrics.json"]
+    for name in [*left, *stay]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    clear(tmp_path, kept=str(tmp_path / "checkpoints/last.ckpt"))
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(stay)
 
 
 def test_runs_come_with_what_was_measured_of_them(tmp_path):
@@ -69,6 +94,33 @@ def test_the_same_run_is_one_with_the_same_network_in_the_end(tmp_path):
     run.require_same({**config, "data": {"root": "there", "size": [1, 2]}, "logger": {"csv": 1}}, tmp_path)
     with pytest.raises(OtherRun, match="module.lr was 1.0 and is 2.0; module.weights.a was 1 and is None"):
         run.require_same({**config, "module": {"lr": 2.0, "weights": {"b": 1}}}, tmp_path)
+
+
+def test_a_run_that_started_from_other_weights_is_another_one(tmp_path):
+    (tmp_path / "weights.pth").write_bytes(b"first")
+    run = Run(name="row", seed=0, config={}, weights=digest(tmp_path / "weights.pth"))
+    run.require_same({}, tmp_path, digest(tmp_path / "weights.pth"))
+    run.require_same({}, tmp_path, digest(tmp_path / "moved.pth"))
+    (tmp_path / "weights.pth").write_bytes(b"second")
+    with pytest.raises(OtherRun, match="sha256 of weights was a7937b64"):
+        run.require_same({}, tmp_path, digest(tmp_path / "weights.pth"))
+    Run(name="row", seed=0, config={}).require_same({}, tmp_path, digest(tmp_path / "weights.pth"))  # of before
+
+
+def test_a_run_by_more_processes_is_another_one_by_other_devices_it_is_not(tmp_path):
+    run = Run(name="row", seed=0, config={"trainer": {"devices": 1}})
+    for same in ([3], -1, "auto"):
+        run.require_same({"trainer": {"devices": same}}, tmp_path)
+    for other in ({"devices": [0, 1]}, {"devices": 1, "num_nodes": 2}):
+        with pytest.raises(OtherRun, match="processes was 1 and is 2"):
+            run.require_same({"trainer": other}, tmp_path)
+
+
+def test_a_disk_that_is_full_is_named_by_the_folder_of_the_run(tmp_path):
+    run = Run(name="row", seed=0, config={})
+    with pytest.raises(OSError, match=f"File too large: '{tmp_path}'"), run.recorded(tmp_path):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    assert str(tmp_path) in Run.read(tmp_path).error
 
 
 def test_a_run_goes_on_under_its_name_and_begins_under_another():

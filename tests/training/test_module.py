@@ -83,7 +83,9 @@ def test_losses_are_weighed_by_name_and_summed():
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_names_and_clips():
-    with pytest.raises(NonFiniteLoss, match=r"step 0: loss_mask=nan, loss_track=inf on clips bear/3, cat/7"):
+    with pytest.raises(
+        NonFiniteLoss, match=r"step 0: loss_mask=nan, loss_track=inf on clips bear/3, cat/7.* module\.optimizer\.lr"
+    ):
         module(loss_box_reg=1.0, loss_mask=math.nan, loss_track=math.inf).training_step(batch(), 0)
 
 
@@ -101,3 +103,31 @@ def test_learning_rate_scales_linearly_with_the_total_batch(world, accumulate, e
     scheduler = configured["lr_scheduler"]["scheduler"]
     assert scheduler.base_lrs == [pytest.approx(expected)]
     assert configured["lr_scheduler"]["interval"] == "step"
+
+
+@pytest.mark.parametrize(
+    ("make", "world", "told"),
+    [
+        (functools.partial(torch.optim.SGD, lr=0.0125), 1, None),
+        (functools.partial(torch.optim.SGD, lr=0.01), 1, "lr was 0.003125 and is 0.0025"),
+        (functools.partial(torch.optim.SGD, lr=0.0125), 2, "lr was 0.003125 and is 0.00625"),
+        (functools.partial(torch.optim.AdamW, lr=0.0125), 1, "it was SGD and is AdamW"),
+    ],
+)
+def test_the_optimizer_of_a_resumed_run_is_the_one_it_had(make, world, told):
+    before, now = module(loss_mask=1.0), module(loss_mask=1.0)
+    now.make_optimizer = make
+    for made, size in ((before, 1), (now, world)):
+        made._trainer = SimpleNamespace(
+            world_size=size,
+            accumulate_grad_batches=1,
+            num_training_batches=100,
+            fit_loop=SimpleNamespace(setup_data=lambda: None),
+        )
+    state = before.configure_optimizers()["optimizer"].state_dict()
+    now.on_load_checkpoint({"optimizer": "SGD", "optimizer_states": [state]})
+    if told is None:
+        now.configure_optimizers()
+    else:
+        with pytest.raises(ValueError, match=told):
+            now.configure_optimizers()
