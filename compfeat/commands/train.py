@@ -33,7 +33,7 @@ from compfeat.experiments.record import (
     run_folder,
     set_curves_aside,
 )
-from compfeat.inference.checkpoint import read_run_state
+from compfeat.inference.checkpoint import read_run_state, strange
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.machine import rank
 from compfeat.models.weights import digest, load_pretrained, of_coco, require_weights
@@ -66,9 +66,10 @@ def train(cfg: TrainConfig) -> float | None:
 
     Raises:
         OtherRun: the folder holds a run with another config, and is not to be trained in anew.
-        ValueError: what the network starts from is not there and cannot be made.
+        ValueError: what the network starts from is not there and cannot be made; its checkpoints would be refused.
     """
     _require_one_model()
+    _require_rebuildable(cfg.model)
     folder = Path(cfg.trainer.default_root_dir)
     loggers = _each(cfg.logger)
     with alone_in(folder):
@@ -81,7 +82,7 @@ def train(cfg: TrainConfig) -> float | None:
                     run.best = _fit(cfg, run, folder, loggers)
             if not cfg.trainer.fast_dev_run:
                 for name, parts in cfg.evaluations.items():
-                    _evaluate(cfg, parts, folder, name, dashboards)
+                    _evaluate(cfg, run, parts, folder, name, dashboards)
     return run.best
 
 
@@ -91,6 +92,12 @@ def _require_one_model() -> None:
     row = given.runtime.choices.get("experiment")
     if row and any(override.startswith("model=") for override in given.overrides.task):
         raise ValueError(f"experiment={row} says which model it is: give model= without it, or change keys of model")
+
+
+def _require_rebuildable(model: Any) -> None:
+    """Raises ValueError where the checkpoints of a model would be refused: now, not when it has been trained."""
+    for fault in strange(OmegaConf.to_container(model, resolve=True)):
+        raise ValueError(f"model: {fault}; what is your own is added to PARTS of compfeat/inference/checkpoint.py")
 
 
 def _run(cfg: TrainConfig, folder: Path) -> Run:
@@ -145,7 +152,7 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     data: VISDataModule = instantiate(cfg.data)
     data.prepare_data()
     data.setup()
-    run.data = data.fingerprint
+    run.note_data(data.fingerprint, folder)
     if data.held_out is not None:
         write_ids(data.held_out, folder / "holdout.txt")
 
@@ -178,7 +185,12 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
 
 
 def _evaluate(
-    cfg: TrainConfig, parts: Mapping[str, Any], folder: Path, name: str, dashboards: Sequence[Dashboard]
+    cfg: TrainConfig,
+    run: Run,
+    parts: Mapping[str, Any],
+    folder: Path,
+    name: str,
+    dashboards: Sequence[Dashboard],
 ) -> None:
     """Measures the trained network in one way, on the videos that are for final numbers; once."""
     output, ckpt = folder / name, folder / "checkpoints" / "last.ckpt"
@@ -192,6 +204,8 @@ def _evaluate(
     data.use_test_split()
     data.prepare_data()
     data.setup("validate")
+    run.note_data(data.fingerprint, folder)
+    run.write(folder)
     begin(output, way)
     measured = measure(partial(map, predictor.predict), data, output, f"{cfg.name}-{cfg.seed}, {name}")
     if measured is None:

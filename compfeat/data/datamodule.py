@@ -93,10 +93,13 @@ class VISDataModule(pl.LightningDataModule):
         generator: draws the data set first.
         coco: makes clips of still images to train on too; holds the arguments that are COCO's own. With ``generator``
             the stills are those that it draws.
-        coco_share: of its clips among all clips of an epoch.
+        coco_share: of its clips among all clips of an epoch; 0 leaves them out, where there are any.
         only_videos: keep only the first so many videos of each split.
         cache: folder under which indices of annotations are kept; by default ``$COMPFEAT_CACHE`` or
             ``~/.cache/compfeat``.
+
+    Raises:
+        ValueError: stills are to be left out of data that has none: as if one compared training with and without.
     """
 
     def __init__(
@@ -120,6 +123,8 @@ class VISDataModule(pl.LightningDataModule):
         cache: str | None = None,
     ) -> None:
         super().__init__()
+        if coco is None and coco_share == 0:
+            raise ValueError("data.coco_share=0 leaves out still images, but there are none: data=ytvis_coco has them")
         self.root = Path(root)
         self.train_split = train_split
         self.val_split = val_split

@@ -165,6 +165,18 @@ class Run:
         if changes:
             raise OtherRun(f"{folder} holds another run: {changes}. Move it away, or train with rerun=true")
 
+    def note_data(self, digests: Mapping[str, str], folder: Path) -> None:
+        """Keeps the digests of annotations, those of splits that were not there when the run began too.
+
+        Raises:
+            OtherRun: the annotations of a split have changed since.
+        """
+        changed = [split for split, digest in digests.items() if self.data.get(split, digest) != digest]
+        if changed:
+            known = f"{folder} holds a run on other annotations of {', '.join(changed)}"
+            raise OtherRun(f"{known}. Move it away, or train with rerun=true")
+        self.data |= digests
+
 
 def differences(config: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """By which keys other networks come out of two configs, the first few with their values; empty where by none."""

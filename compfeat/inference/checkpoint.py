@@ -65,7 +65,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
         content, writer = read_run_state(path), "train.py"
         recipe, prefix = content["predictor"], "detector."
         weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
-    for fault in _strange(recipe):
+    for fault in strange(recipe):
         raise CheckpointError(f"{path} was not written by {writer}: {fault}; nothing of it was built")
     return recipe, weights
 
@@ -155,8 +155,8 @@ def _read_folder(folder: Path) -> tuple[Any, dict[str, Tensor]]:
         raise CheckpointError(str(error)) from error
 
 
-def _strange(recipe: Any) -> Iterator[str]:
-    """What a recipe holds that train.py never writes and Hydra would act upon."""
+def strange(recipe: Any) -> Iterator[str]:
+    """What a recipe holds that train.py never writes and Hydra would act upon: ``read_checkpoint`` refuses it."""
     yield from _strange_at(recipe, "predictor")
     if not isinstance(recipe, Mapping) or recipe.get("_target_") != PREDICTOR:
         yield f"it does not describe a {PREDICTOR}"

@@ -116,6 +116,14 @@ def test_a_run_by_more_processes_is_another_one_by_other_devices_it_is_not(tmp_p
             run.require_same({"trainer": other}, tmp_path)
 
 
+def test_a_run_whose_annotations_have_changed_does_not_go_on(tmp_path):
+    run = Run(name="a", seed=0, config={}, data={"train": "1", "valid": "2"})
+    run.note_data({"train": "1", "test": "3"}, tmp_path)  # drawn since, or not looked at before
+    assert run.data == {"train": "1", "valid": "2", "test": "3"}
+    with pytest.raises(OtherRun, match="on other annotations of valid, test"):
+        run.note_data({"train": "1", "valid": "x", "test": "x"}, tmp_path)
+
+
 def test_a_disk_that_is_full_is_named_by_the_folder_of_the_run(tmp_path):
     run = Run(name="row", seed=0, config={})
     with pytest.raises(OSError, match=f"File too large: '{tmp_path}'"), run.recorded(tmp_path):
