@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from compfeat.data.shapes import BACKGROUNDS, CLASSES, ShapesGenerator, draw_background
+from compfeat.data.drawing import BACKGROUNDS, CLASSES, draw_background
+from compfeat.data.shapes import ShapesGenerator
 from compfeat.masks import decode_mask
 
 TINY = dict(train_videos=4, valid_videos=2, test_videos=1, length=5, width=96, height=64)
