@@ -45,6 +45,7 @@ class ProbeConfig(Protocol):
     variants: list[str]
     ckpt: list[str] | None
     weights: str
+    trained_by: str
     seeds: list[Seed]
     steps: Count
     batch_size: Count
@@ -112,7 +113,7 @@ def probe() -> None:
 
 def _run(module: Probe, cfg: ProbeConfig) -> None:
     if cfg.ckpt is None and not Path(cfg.weights).exists():
-        raise FileNotFoundError(f"no detector at {cfg.weights}: `make detector` trains it, or give weights=PATH")
+        raise FileNotFoundError(f"no network at {cfg.weights}: `{cfg.trained_by}` trains it, or give weights=PATH")
     data = _prepared(cfg.data)
     held_out = held_out_clips(data, cfg.videos, module.degraded)
     measured: Measured = {}

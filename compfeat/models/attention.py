@@ -12,7 +12,7 @@ Features = dict[str, Tensor]  # pyramid maps [B, C, H, W] by level
 
 
 class SupportMemory(NamedTuple):
-    """What the support frames of B clips say: keys and values ``[B, S, C / r]`` of their S = T x H x W positions."""
+    """What the support frames of B clips say: keys and values ``[B, S, width]`` of their S = T x H x W positions."""
 
     key: Tensor
     value: Tensor
@@ -29,13 +29,13 @@ class TemporalAttention(nn.Module):
 
     Args:
         channels: C of the features.
-        reduction: r; queries, keys and values have C / r channels.
-        scale: of the similarities; 1 is the paper's, None is ``(C / r) ** -0.5``.
+        width: of queries, keys and values; None is C / 4.
+        scale: of the similarities; 1 is the paper's, None is ``width ** -0.5``.
     """
 
-    def __init__(self, channels: Channels, reduction: Channels = 4, scale: Positive | None = 1.0) -> None:
+    def __init__(self, channels: Channels, width: Channels | None = None, scale: Positive | None = 1.0) -> None:
         super().__init__()
-        inner = channels // reduction
+        inner = width or channels // 4
         self.query = nn.Conv2d(channels, inner, 1)
         self.key = nn.Conv2d(channels, inner, 1)
         self.value = nn.Conv2d(channels, inner, 3, padding=1)
@@ -79,7 +79,7 @@ class TemporalAttention(nn.Module):
         With values that are 1 inside an object and 0 elsewhere, the share of the attention that falls on it.
         """
         clips, (height, width) = len(memory.key), x.shape[-2:]
-        query = self.query(x).relu_().permute(0, 2, 3, 1).contiguous()  # [B * n, h, w, C / r], as fused kernels want it
+        query = self.query(x).relu_().permute(0, 2, 3, 1).contiguous()  # [B * n, h, w, width], as fused kernels want it
         flat = query.view(clips, len(x) // clips * height * width, query.shape[-1])
         context = F.scaled_dot_product_attention(  # of one head
             flat[:, None], memory.key[:, None], memory.value[:, None], scale=self.scale
@@ -94,12 +94,12 @@ class SpatialAttention(nn.Module):
 
     Args:
         channels: C of the features.
-        reduction: r; the context passes through C / r channels.
+        width: of the layer that the context passes through; None is C / 4.
     """
 
-    def __init__(self, channels: Channels, reduction: Channels = 4) -> None:
+    def __init__(self, channels: Channels, width: Channels | None = None) -> None:
         super().__init__()
-        inner = channels // reduction
+        inner = width or channels // 4
         self.attention = nn.Conv2d(channels, 1, 1, bias=False)  # a bias would cancel in the softmax
         last = nn.Conv2d(inner, channels, 1)
         for parameter in last.parameters():
@@ -118,7 +118,7 @@ class DualAttention(nn.Module):
 
     Args:
         channels: C of the features.
-        reduction: r of both halves.
+        width: of both halves; None is C / 4.
         temporal, spatial: which halves are on.
         scale: of the similarities of temporal attention.
     """
@@ -126,14 +126,14 @@ class DualAttention(nn.Module):
     def __init__(
         self,
         channels: Channels,
-        reduction: Channels = 4,
+        width: Channels | None = None,
         temporal: bool = True,
         spatial: bool = True,
         scale: Positive | None = 1.0,
     ) -> None:
         super().__init__()
-        self.temporal = TemporalAttention(channels, reduction, scale) if temporal else None
-        self.spatial = SpatialAttention(channels, reduction) if spatial else None
+        self.temporal = TemporalAttention(channels, width, scale) if temporal else None
+        self.spatial = SpatialAttention(channels, width) if spatial else None
 
     def forward(self, x: Tensor, support: Tensor) -> Tensor:
         """Refines ``x [B * n, C, h, w]``, n of each clip, by ``support [B, T, C, H, W]``."""
