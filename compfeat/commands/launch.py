@@ -19,6 +19,7 @@ import torch
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -41,6 +42,7 @@ NOISE = (  # what libraries say that no user of this project can or should act o
     r"The 'val_dataloader' does not have many workers",
     r"The 'train_dataloader' does not have many workers",
     r"The number of training batches .* is smaller than the logging interval",  # counted over epochs here
+    r"You're resuming from a checkpoint that ended before the epoch",  # from there on: EpochSampler
     r"Grad strides do not match bucket view strides",  # of 1x1 convolutions: harmless
     r"Checkpoint directory .* exists and is not empty",  # of a run done again
 )
@@ -62,10 +64,14 @@ LESS_MEMORY = (
 
 def _changed(name: str, overrides: Sequence[str]) -> str:
     """The name of a sweep's folder, with the overrides by which its runs are others than those the name stands for."""
-    keys = {line: line.partition("=")[0].lstrip("+~") for line in sorted(overrides)}
     same = (*ROW, *ELSEWHERE)
     inside = tuple(f"{key}." for key in ELSEWHERE)
-    told = [line for line, key in keys.items() if key not in same and not key.startswith(inside)]
+    told = []
+    for override in OverridesParser.create().parse_overrides(sorted(overrides)):
+        key = override.get_key_element()
+        if (plain := key.lstrip("+~")) not in same and not plain.startswith(inside):
+            one_value = not (override.is_delete() or override.is_sweep_override())  # rendered as Hydra does for jobs
+            told.append(f"{key}={override.get_value_element_as_str()}" if one_value else str(override.input_line))
     changes = "+".join(told).replace("=", "-")
     if len(changes) > LONGEST_NAME:
         changes = hashlib.sha256(changes.encode()).hexdigest()[:8]
@@ -111,11 +117,12 @@ def launch(task: Callable[[Any], Any], config_name: str) -> None:
     except BrokenPipeError:  # whoever read what was printed has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        failed.unlink(missing_ok=True)
+        _tell_failed(failed)
         raise
     except Exception as error:
         _leave(_not_hidden(error, config_name), traceback)
-    _tell_failed(failed)
+    if code := _tell_failed(failed):
+        sys.exit(code)
 
 
 def _not_hidden(error: Exception, config_name: str) -> Exception:
@@ -172,15 +179,17 @@ def _quieten() -> None:
         logging.getLogger(library).setLevel(logging.WARNING)
 
 
-def _tell_failed(path: Path) -> None:
-    """Names the jobs of a multirun that failed, and leaves with 2, or with 1 if one did by a fault of the program."""
-    if path.is_file():
-        failed = [json.loads(line) for line in path.read_text().splitlines()]
-        path.unlink()
-        print(f"{len(failed)} {'job' if len(failed) == 1 else 'jobs'} failed:", file=sys.stderr)
-        for name, fault, _ in failed:
-            print(f"  {name}: {fault}", file=sys.stderr)
-        sys.exit(2 if all(users for _, _, users in failed) else 1)
+def _tell_failed(path: Path) -> int:
+    """Names the jobs of a multirun that failed. Returns the exit code: 0 of none, 1 if one failed by a fault of the
+    program, else 2."""
+    if not path.is_file():
+        return 0
+    failed = [json.loads(line) for line in path.read_text().splitlines()]
+    path.unlink()
+    print(f"{len(failed)} {'job' if len(failed) == 1 else 'jobs'} failed:", file=sys.stderr)
+    for name, fault, _ in failed:
+        print(f"  {name}: {fault}", file=sys.stderr)
+    return 2 if all(users for _, _, users in failed) else 1
 
 
 def launch_named(tasks: Mapping[str, Callable[[Any], Any]], kind: str) -> None:

@@ -1,10 +1,13 @@
 """What a sweep says at its end."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
 from compfeat.commands.console import console
@@ -15,8 +18,11 @@ class SweepSummary(Callback):
     """Hydra calls this when all jobs of a sweep are done."""
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Prints how each run in the sweep's folder stands, and what to type next."""
-        folder = Path(config.hydra.sweep.dir)
+        """Prints how each run in the sweep's folders stands, and what to type next."""
+        for folder in _folders(config):
+            self._tell(folder)
+
+    def _tell(self, folder: Path) -> None:
         found = measured_runs(folder)
         if not found:
             return
@@ -34,3 +40,22 @@ class SweepSummary(Callback):
         console.print(f"beside the paper's: python scripts/report.py runs={folder}", soft_wrap=True)
         if any(folder.glob("*/wandb/offline-run-*")):
             console.print(f"to the dashboard: wandb sync {folder}/*/wandb/offline-run-*", soft_wrap=True)
+
+
+def _folders(config: DictConfig) -> list[Path]:
+    """Where the jobs of a sweep have their runs: in several folders where a key that makes other runs was swept."""
+    config = config.copy()
+    OmegaConf.set_readonly(config.hydra, False)
+    swept = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    found = []
+    for job in product(*map(_values, swept)):
+        config.hydra.overrides.task = list(job)
+        found.append(Path(config.hydra.sweep.dir))
+    return list(dict.fromkeys(found))
+
+
+def _values(override: Override) -> list[str]:
+    """The lines by which an override is given to the jobs of a sweep."""
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]

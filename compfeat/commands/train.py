@@ -1,5 +1,6 @@
 """Trains a network and measures it."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -18,7 +20,6 @@ from pytorch_lightning.loggers import Logger
 
 from compfeat.categories import coco_class_map
 from compfeat.commands.console import console
-from compfeat.commands.loading import find_device
 from compfeat.data.datamodule import VISDataModule
 from compfeat.data.holdout import write_ids
 from compfeat.experiments.dashboard import Dashboard, told
@@ -41,6 +42,7 @@ from compfeat.quantities import Seed
 from compfeat.structures import Category
 
 ROOT = Path(__file__).resolve().parents[2]
+TORCHRUN = ("RANK", "LOCAL_", "GROUP_", "ROLE_", "WORLD_SIZE", "MASTER_", "TORCHELASTIC_")  # what it sets
 
 
 class TrainConfig(Protocol):
@@ -110,25 +112,22 @@ def _run(cfg: TrainConfig, folder: Path) -> Run:
     return before
 
 
-def _provide_weights(cfg: TrainConfig) -> None:
-    """Trains what the network starts from where the config says how, in a process of its own; else it must be there."""
-    if cfg.weights is None:
-        return
-    if cfg.weights_from is None or cfg.weights != cfg.weights_from["path"]:  # somebody's own
-        require_weights(cfg.weights)
-        return
-    maker, folder = cfg.weights_from["overrides"], run_folder(Path(cfg.weights))
+def _make_weights(maker: str, weights: Path) -> None:
+    """Trains what the network starts from, by the overrides that say how, in a process of its own."""
+    folder = run_folder(weights)
     made = Run.read(folder)
-    if Path(cfg.weights).exists() and (made is None or (made.status == "finished" and made.weights is None)):
+    if weights.exists() and (made is None or (made.status == "finished" and made.weights is None)):
         return  # by an earlier version, or by hand
     if made is None or made.status != "finished":
         console.print(f"first what networks start from: train.py {maker}, into {folder}", soft_wrap=True)
     # Also where it has finished: a run that is another one is refused.
     overrides = [*shlex.split(maker), f"hydra.run.dir={folder}", "rerun=false"]
-    if subprocess.run([sys.executable, ROOT / "train.py", *overrides]).returncode:
+    # No rank among the processes that torchrun may have started: each makes them, and all but one wait in ``alone_in``.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith(TORCHRUN)}
+    if subprocess.run([sys.executable, ROOT / "train.py", *overrides], env=alone).returncode:
         raise ValueError(
-            f"weights: train.py {maker} failed to make {cfg.weights}, as told above; "
-            f"weights_from=null weights={cfg.weights} starts from what is there"
+            f"weights: train.py {maker} failed to make {weights}, as told above; "
+            f"weights_from=null weights={weights} starts from what is there"
         )
 
 
@@ -146,9 +145,10 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     )
     if state is not None and not goes_on and 0 < (trainer.max_epochs or 0) <= _epochs(state):
         raise ValueError(f"{resume} has finished its {trainer.max_epochs} epochs: raise trainer.max_epochs to go on")
-    if state is None:  # which holds all weights
-        _provide_weights(cfg)
-        run.weights = digest(cfg.weights) if cfg.weights else ""
+    weights = None if state is not None else cfg.weights  # a checkpoint holds all of them
+    maker = cfg.weights_from["overrides"] if cfg.weights_from and weights == cfg.weights_from["path"] else None
+    if weights is not None and maker is None:
+        require_weights(weights)
     data: VISDataModule = instantiate(cfg.data)
     data.prepare_data()
     data.setup()
@@ -160,11 +160,18 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     if state is not None:
         _require_same_network(state["predictor"], recipe, f"{resume} cannot be gone on from")
     predictor = instantiate(recipe, _convert_="all")
-    if cfg.weights is not None and state is None:
-        class_map = coco_class_map(data.categories) if of_coco(cfg.weights) else None
-        console.print(str(load_pretrained(predictor.detector, cfg.weights, class_map)), soft_wrap=True)
     if not predictor.detector.uses_support:
         data.sampler.support_frames = 0  # not decoded in vain
+    elif not data.sampler.support_frames:
+        raise ValueError("data.sampler.support_frames=0: attention looks at support frames, and would have none")
+    if weights is not None:
+        if maker is not None:
+            _make_weights(maker, Path(weights))
+        class_map = coco_class_map(data.categories) if of_coco(weights) else None
+        names = [category.name for category in data.categories]
+        console.print(str(load_pretrained(predictor.detector, weights, class_map, names)), soft_wrap=True)
+    if state is None:
+        run.weights = digest(weights) if weights else ""
 
     ground_truth = data.ground_truth
     if ground_truth is None:
@@ -174,8 +181,17 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
         set_curves_aside(folder, state["global_step"])
     else:  # only now: a call that is wrong costs nobody a network
         clear(folder, kept=resume)
+        run.write(folder)
     del state  # as large as the network and its optimizer
-    trainer.fit(module, data, ckpt_path=resume)
+    try:
+        trainer.fit(module, data, ckpt_path=resume)
+    except SystemExit:  # into which Lightning turns Ctrl-C
+        if not trainer.interrupted:
+            raise
+        if last.is_file():
+            again = f"resume={last}" if cfg.rerun else "the same line"
+            console.print(f"kept up to step {run.steps}: {again} goes on", soft_wrap=True)
+        raise KeyboardInterrupt from None
 
     checkpoint = trainer.checkpoint_callback
     if trainer.fast_dev_run or checkpoint is None or checkpoint.best_model_score is None:
@@ -197,9 +213,8 @@ def _evaluate(
     way: Any = OmegaConf.to_container(parts, resolve=True)
     if rank() or measured_before(output, way, ckpt):
         return
-    device = find_device("cpu" if cfg.trainer.accelerator == "cpu" else "auto")
     changes = {part: instantiate(value) for part, value in parts.items()}
-    predictor = VideoPredictor.from_checkpoint(ckpt, device, **changes)
+    predictor = VideoPredictor.from_checkpoint(ckpt, _device(cfg.trainer), **changes)
     data: VISDataModule = instantiate(cfg.data)
     data.use_test_split()
     data.prepare_data()
@@ -218,6 +233,14 @@ def _evaluate(
     )
 
 
+def _device(trainer: Any) -> torch.device:
+    """The one on which a network is measured: where it was trained, also if that was another process."""
+    if trainer.accelerator == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    numbered = isinstance(trainer.devices, Sequence) and not isinstance(trainer.devices, str)
+    return torch.device("cuda", trainer.devices[0] if numbered else torch.cuda.current_device())
+
+
 def _epochs(state: Mapping[str, Any]) -> int:
     """How many epochs were trained to their end when a checkpoint was written."""
     count: int = state["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
@@ -230,7 +253,7 @@ def _require_same_network(before: Mapping[str, Any], recipe: Mapping[str, Any], 
         raise ValueError(f"{refused}: it was trained for other classes than the data has")
     changes = differences(*({"model": {"detector": dict(each["detector"])}} for each in (before, recipe)))
     if changes:
-        raise ValueError(f"{refused}: {changes}; weights= in the place of resume= starts from what fits")
+        raise ValueError(f"{refused}: {changes}. Give the keys of that run again, or weights= in the place of resume=")
 
 
 def recipe_for(model: Any, categories: Sequence[Category]) -> dict[str, Any]:

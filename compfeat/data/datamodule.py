@@ -34,14 +34,17 @@ class EpochSampler(Sampler[tuple[int, int]]):
     """Yields ``(epoch, index)`` in an order that depends on seed and epoch alone, each rank its share.
 
     The epoch travels with the index because workers that live on would not see it otherwise. Every rank yields equally
-    many: the order is cut to a multiple of ``ranks``.
+    many: the order is cut to a multiple of ``ranks``. Of the epoch ``begun`` the first ``done`` of a rank were had by a
+    run that was interrupted, and are left out.
     """
 
-    def __init__(self, length: int, seed: int, rank: int, ranks: int) -> None:
+    def __init__(self, length: int, seed: int, rank: int, ranks: int, begun: int = 0, done: int = 0) -> None:
         self.length = length
         self.seed = seed
         self.rank = rank
         self.ranks = ranks
+        self.begun = begun
+        self.done = done
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -54,7 +57,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(self.length, generator=generator)
-        for index in order[self.rank :: self.ranks][: len(self)].tolist():
+        first = self.done if self.epoch == self.begun else 0
+        for index in order[self.rank :: self.ranks][first : len(self)].tolist():
             yield self.epoch, index
 
 
@@ -142,6 +146,8 @@ class VISDataModule(pl.LightningDataModule):
         self.coco_share = coco_share
         self.only_videos = only_videos
         self.cache = Path(cache) if cache else None
+        self._order: EpochSampler | None = None
+        self._resumed: dict[str, int] = {}
 
     @property
     def folder(self) -> Path:
@@ -312,7 +318,7 @@ class VISDataModule(pl.LightningDataModule):
         count = len(clips)  # type: ignore[arg-type]
         rank, ranks = self._rank()
         _require_shares(count, ranks, "training clips")
-        order = EpochSampler(count, self.seed, rank, ranks)
+        order = self._order = EpochSampler(count, self.seed, rank, ranks, **self._resumed)
         return ClipLoader(
             clips,
             batch_size=self.batch_size,
@@ -324,6 +330,16 @@ class VISDataModule(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             drop_last=len(order) > self.batch_size,
         )
+
+    def state_dict(self) -> dict[str, int]:
+        """Where an interrupted run goes on: the epoch under way, and how many of its clips were trained on."""
+        if self.trainer is None or self._order is None:
+            return {}
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        return {"begun": self._order.epoch, "done": batches * self.batch_size}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._resumed = state
 
     def val_dataloader(self) -> DataLoader[VideoItem]:
         videos = YTVISVideos(self.val_annotations, self.val_videos)

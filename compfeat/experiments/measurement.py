@@ -72,13 +72,13 @@ def begin(output: Path, way: Mapping[str, Any]) -> None:
 
 
 def measured_before(output: Path, way: Mapping[str, Any], checkpoint: Path) -> bool:
-    """Whether ``output`` holds numbers of a checkpoint as it is, measured in a way that has this config.
+    """Whether ``output`` holds numbers of a checkpoint as it is, or was, measured in a way that has this config.
 
     Numbers that cannot be read are none. Those beside which no way was written are of an earlier version, and taken as
     they are.
     """
     metrics = output / "metrics.json"
-    if not metrics.is_file() or metrics.stat().st_mtime <= checkpoint.stat().st_mtime:
+    if not metrics.is_file() or (checkpoint.is_file() and metrics.stat().st_mtime <= checkpoint.stat().st_mtime):
         return False
     try:
         read_json(metrics)

@@ -49,8 +49,9 @@ ELSEWHERE = (
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk
 
-# What a run leaves in its folder that would be taken for a later one's: curves, checkpoints, overlays, measurements.
-LEFT = ("metrics*.csv", "checkpoints/*.ckpt", "overlays/*", "*/metrics.json", "*/breakdown.json")
+# What a run leaves in its folder that would be taken for a later one's: its record, curves, checkpoints, overlays,
+# measurements.
+LEFT = (FILE, "metrics*.csv", "checkpoints/*.ckpt", "overlays/*", "*/metrics.json", "*/breakdown.json")
 
 
 class OtherRun(ValueError):
@@ -129,9 +130,10 @@ class Run:
 
     @contextmanager
     def recorded(self, folder: Path) -> Iterator[None]:
-        """Keeps run.json true while the run is trained, whatever happens to it."""
+        """Keeps run.json true while the run is trained, whatever happens to it; that of another run which has left a
+        network stays until ``clear`` removes both."""
         self.status, self.error, self.machine = "running", None, description()
-        self.write(folder)
+        self._write_over(folder)
         try:
             yield
         except Exception as error:
@@ -142,6 +144,14 @@ class Run:
         else:
             self.status = "finished"
         finally:
+            self._write_over(folder)
+
+    def _write_over(self, folder: Path) -> None:
+        try:
+            before = Run.read(folder)
+        except ValueError:  # damaged: a record of nothing
+            before = None
+        if before is None or before.id == self.id or not before.steps:
             self.write(folder)
 
     def require_same(self, config: Mapping[str, Any], folder: Path, weights: str | None = None) -> None:
@@ -230,7 +240,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 class RunRecorder(pl.Callback):
-    """Writes into run.json what a run has taken, after every epoch and at its end."""
+    """Writes into run.json what a run has taken, with every checkpoint and at its end."""
 
     def __init__(self, run: Run, folder: Path) -> None:
         self._run = run
@@ -245,7 +255,7 @@ class RunRecorder(pl.Callback):
         forget_peak_memory(trainer.strategy.root_device)  # that of the rows which this process has trained before
         self._began = monotonic()
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict) -> None:
         self._write(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

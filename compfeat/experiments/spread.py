@@ -34,8 +34,9 @@ class Spread:
 
     @property
     def clear(self) -> bool:
-        """Whether the mean is more than three standard errors from zero. It never is of one or two values (of these one
-        pair in five would be by chance alone), nor of equal ones, whose error nobody knows."""
+        """Whether the mean is more than three standard errors from zero, which by chance alone one in ten is of three
+        values, one in 25 of five. It never is of one or two (one pair in five), nor of equal ones, whose error nobody
+        knows."""
         return self.n > 2 and self.error is not None and 0 < CLEAR * self.error < abs(self.mean)
 
 

@@ -14,12 +14,10 @@ from torch import Tensor
 
 from compfeat.config_check import ConfigError, check_config
 from compfeat.inference.pretrained import coco_recipe
-from compfeat.models.weights import SAFETENSORS, WeightsError, load_pretrained, of_coco, read_safetensors
+from compfeat.models.weights import CONFIG, SAFETENSORS, WeightsError, load_pretrained, of_coco, read_safetensors
 
 if TYPE_CHECKING:
     from compfeat.inference.predictor import VideoPredictor
-
-CONFIG = "config.json"  # of a folder in which a network is handed over
 
 PREDICTOR = "compfeat.inference.predictor.VideoPredictor"
 DEEPEST = 200  # characters of the place of a value in a recipe

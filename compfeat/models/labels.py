@@ -15,7 +15,7 @@ class Labels(ABC):
     """How a frame's boxes become detections, and those of a tube its class. The defaults are MaskTrack R-CNN's.
 
     Args:
-        score_threshold: boxes whose likeliest class is less probable are dropped.
+        score_threshold: boxes that are less probably an object, hard labels: one of their class, are dropped.
         nms_threshold: IoU over which the less sure of two boxes is dropped.
         detections: kept per frame.
     """

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,7 +15,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
-SAFETENSORS = "model.safetensors"  # the weights in a folder written by scripts/export.py
+from compfeat.files import read_json
+
+CONFIG = "config.json"  # in a folder written by scripts/export.py: what the network is
+SAFETENSORS = "model.safetensors"  # and its weights
 COCO = MaskRCNN_ResNet50_FPN_Weights.COCO_V1
 
 # The layers with rows of their own for every class, and how many.
@@ -63,12 +67,18 @@ class LoadReport:
         )
 
 
-def load_pretrained(model: nn.Module, source: str | Path, class_map: Mapping[int, int] | None = None) -> LoadReport:
+def load_pretrained(
+    model: nn.Module,
+    source: str | Path,
+    class_map: Mapping[int, int] | None = None,
+    classes: Sequence[str] | None = None,
+) -> LoadReport:
     """Loads what a source and the model share, in place; all else keeps its initialisation.
 
     Box and mask predictors have rows for every class. Given a class map, the rows of its classes and of the background
-    are copied. Without one they load as they are where source and model have equally many classes, which are then
-    taken to be the same; otherwise only the background is copied.
+    are copied. Without one a checkpoint whose classes have other names, or the same in another order, lends the rows of
+    those that ``classes`` holds too. Of all others they load as they are where source and model have equally many
+    classes, which are then taken to be the same; otherwise only the background is copied.
 
     Args:
         model: its parameters bear torchvision's names; it may have others.
@@ -76,13 +86,16 @@ def load_pretrained(model: nn.Module, source: str | Path, class_map: Mapping[int
             labels are the COCO category ids; or the path of a state dict, of a checkpoint written by ``train.py`` or of
             a folder by ``scripts/export.py``.
         class_map: model label -> source label.
+        classes: the names of the model's, by label from 1 on.
 
     Raises:
         FileNotFoundError: there is no such file.
         WeightsError: the download failed, the file is no state dict, it shares nothing with the model, or the class
             map names a class that one of them lacks.
     """
-    pretrained = _read(source)
+    pretrained, known = _read(source)
+    if class_map is None and classes is not None and known is not None and known != list(classes):
+        class_map = {label: known.index(name) + 1 for label, name in enumerate(classes, start=1) if name in known}
     state = model.state_dict()  # shares its memory with the model
     rows = {0: 0, **(class_map or {})}
     report = LoadReport(str(source))
@@ -138,13 +151,14 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} is not a safetensors file, or cut off: {error}") from error
 
 
-def _read(source: str | Path) -> dict[str, Tensor]:
+def _read(source: str | Path) -> tuple[dict[str, Tensor], list[str] | None]:
+    """Names and tensors, and the names of the classes where the source tells them."""
     require_weights(source)
     path = _path(source)
-    state = _download() if path is None else _read_file(path)
+    state, classes = (_download(), None) if path is None else _read_file(path)
     for old, new in RENAMED.items():
         state = {re.sub(old, new, name): value for name, value in state.items()}
-    return dict(state)
+    return dict(state), classes
 
 
 def _download() -> Mapping[str, Tensor]:
@@ -163,18 +177,29 @@ def _path(source: str | Path) -> Path | None:
     return path / SAFETENSORS if path.is_dir() else path
 
 
-def _read_file(path: Path) -> Mapping[str, Tensor]:
+def _read_file(path: Path) -> tuple[Mapping[str, Tensor], list[str] | None]:
     if path.name == SAFETENSORS:
-        return read_safetensors(path)
+        config = path.with_name(CONFIG)
+        return read_safetensors(path), _class_names(read_json(config)) if config.is_file() else None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load names many, from zip to pickle
         raise WeightsError(f"{path} cannot be read as weights ({type(error).__name__})") from error
+    classes = None
     if isinstance(content, dict) and "state_dict" in content:
+        classes = _class_names(content.get("predictor"))
         content = {name.removeprefix("detector."): value for name, value in content["state_dict"].items()}
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise WeightsError(f"{path} is not a state dict, that is names and tensors")
-    return content
+    return content, classes
+
+
+def _class_names(recipe: Any) -> list[str] | None:
+    """The names of the classes that the recipe of a network holds, by label; None where it is none."""
+    try:
+        return [category["name"] for category in recipe["categories"]]
+    except (KeyError, TypeError, IndexError):
+        return None
 
 
 def _copy_rows(target: Tensor, value: Tensor, rows: Mapping[int, int], per_class: int) -> None:

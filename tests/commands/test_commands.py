@@ -186,6 +186,14 @@ def test_a_wrong_call_is_one_line_and_exit_code_2(script, arguments, said, cache
     assert "drawing" not in error and not list(tmp_path.glob("checkpoints"))
 
 
+def test_attention_without_support_frames_is_refused_before_anything_is_trained(cache, tmp_path):
+    made = [f"weights_from.path={tmp_path}/detector/checkpoints/last.ckpt", "data.coco=null", "data.generator.stills=0"]
+    call = ["data=shapes_ablation", *SMALL, *made, "data.sampler.support_frames=0", f"hydra.run.dir={tmp_path}/run"]
+    error = command("train.py", *call, cache=cache, code=2).stderr
+    assert error.splitlines()[-1].startswith("error: data.sampler.support_frames=0: attention looks at support frames")
+    assert not (tmp_path / "detector").exists()
+
+
 def test_ctrl_c_is_one_line_also_while_a_command_starts():
     script = (
         "import compfeat.commands, os, signal; os.kill(os.getpid(), signal.SIGINT); import compfeat.commands.launch"

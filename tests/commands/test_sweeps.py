@@ -182,6 +182,7 @@ def test_a_row_by_itself_lands_where_its_sweep_would_put_it(cache, tmp_path):
             "shapes+trainer.max_epochs-32+trainer.precision-bf16-mixed",
         ),
         (["data.size=[192,108]"], "shapes+data.size-_192_108_"),
+        (["module.optimizer.lr=1e-3", "~module.scheduler"], "shapes+module.optimizer.lr-0.001+_module.scheduler"),
         (["sweep=table3", "seed=0,1", "data=shapes", "experiment=a", "trainer=cpu", "weights=coco"], "shapes"),
         (["rerun=true", "+logger.wandb.entity=me", "~callbacks.overlays", "callbacks.progress=null"], "shapes"),
     ],

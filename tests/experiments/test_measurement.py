@@ -29,6 +29,8 @@ def test_what_was_measured_in_another_way_is_measured_again(tmp_path, checkpoint
     os.utime(checkpoint)
     os.utime(tmp_path / "metrics.json", (0, 0))
     assert not measured_before(tmp_path, scores, checkpoint)  # of another checkpoint
+    checkpoint.unlink()  # to save space
+    assert measured_before(tmp_path, scores, checkpoint) and not measured_before(tmp_path, cues, checkpoint)
 
 
 def test_numbers_that_cannot_be_read_are_none(tmp_path, checkpoint):

@@ -34,6 +34,7 @@ def test_curves_of_a_run_that_was_interrupted_twice_in_one_epoch_are_whole(tmp_p
 
 def test_what_an_earlier_run_left_is_not_taken_for_a_new_ones(tmp_path):
     left = ["metrics.csv", "metrics-3.csv", "checkpoints/best.ckpt", "overlays/video=1.mp4", "cues/metrics.json"]
+    left += ["run.json"]
     stay = ["checkpoints/last.ckpt", "notes.txt", "video/results.json", "detector/run.json", "detector/metrics.json"]
     for name in [*left, *stay]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -129,6 +130,20 @@ def test_a_disk_that_is_full_is_named_by_the_folder_of_the_run(tmp_path):
     with pytest.raises(OSError, match=f"File too large: '{tmp_path}'"), run.recorded(tmp_path):
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     assert str(tmp_path) in Run.read(tmp_path).error
+
+
+@pytest.mark.parametrize("cleared", [False, True])
+def test_a_call_that_is_wrong_leaves_the_record_of_what_was_trained_before(cleared, tmp_path):
+    before = Run(name="row", seed=0, config={"a": 1}, steps=7, status="finished")
+    before.write(tmp_path)
+    now = Run(name="row", seed=0, config={"a": 2})
+    with pytest.raises(ValueError, match="no such weights"), now.recorded(tmp_path):
+        assert Run.read(tmp_path) == before
+        if cleared:
+            clear(tmp_path)
+        raise ValueError("no such weights")
+    assert Run.read(tmp_path) == (now if cleared else before)
+    assert now.status == "failed"
 
 
 def test_a_run_goes_on_under_its_name_and_begins_under_another():

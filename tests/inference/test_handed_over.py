@@ -54,6 +54,35 @@ def test_fine_tuning_starts_from_a_folder(folder):
         load_pretrained(other, folder)
 
 
+def of_classes(*names):
+    written = recipe()
+    written["detector"]["num_classes"] = len(names)
+    written["categories"] = [{"id": i, "name": name} for i, name in enumerate(names, start=1)]
+    return written, instantiate(written, _convert_="all").detector
+
+
+@pytest.mark.parametrize("kept_as", ["checkpoint", "folder"])
+def test_fine_tuning_on_other_classes_takes_the_rows_of_those_that_both_know(kept_as, tmp_path):
+    written, source = of_classes("cat", "dog", "cow")
+    state = source.state_dict()
+    path = tmp_path / "source"
+    if kept_as == "folder":
+        path.mkdir()
+        write_folder(path, written, state)
+    else:
+        torch.save({"predictor": written, "state_dict": {f"detector.{n}": x for n, x in state.items()}}, path)
+
+    names = ["dog", "yak", "cat"]
+    _, other = of_classes(*names)
+    rows = "roi_heads.box_predictor.cls_score.weight"
+    fresh = other.state_dict()[rows].clone()
+    report = load_pretrained(other, path, classes=names)
+    assert report.copied_rows == {0: 0, 1: 2, 3: 1}
+    assert torch.equal(other.state_dict()[rows][[0, 1, 3]], state[rows][[0, 2, 1]])
+    assert torch.equal(other.state_dict()[rows][2], fresh[2])
+    assert not load_pretrained(other, path, classes=["cat", "dog", "cow"]).copied_rows  # all rows, as they are
+
+
 def change_config(folder, change):
     recipe = json.loads((folder / "config.json").read_text())
     change(recipe)

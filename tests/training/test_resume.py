@@ -28,6 +28,7 @@ RUN = [
     "data.batch_size=2",
     f"trainer.max_epochs={EPOCHS}",
     "trainer.log_every_n_steps=1",
+    "callbacks.meanwhile.train_time_interval.minutes=0",  # after every step
 ]
 
 
@@ -42,25 +43,28 @@ def losses(folder):
 def train(folder, cache, *arguments):
     """Starts a run; one thread each, because the threads of several processes on the same cores wait for each other."""
     environment = os.environ | {"COMPFEAT_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-    arguments = [sys.executable, str(ROOT / "train.py"), *RUN, f"hydra.run.dir={folder}", *arguments]
+    script = ["env", "--default-signal=INT", sys.executable, str(ROOT / "train.py")]  # also in the background
+    arguments = [*script, *RUN, f"hydra.run.dir={folder}", *arguments]
     with folder.with_suffix(".txt").open("w") as output:
         return subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=output, stderr=output)
 
 
-def test_a_killed_run_is_resumed_with_the_same_losses_to_the_last_digit(tmp_path):
+def test_a_run_that_was_interrupted_is_resumed_with_the_same_losses_to_the_last_digit(tmp_path):
     cache, whole, part, resumed = (tmp_path / name for name in ("cache", "whole", "part", "resumed"))
     assert train(whole, cache).wait() == 0, whole.with_suffix(".txt").read_text()
 
     process = train(part, cache)
-    while process.poll() is None and len(losses(part)) <= STEPS:  # until the second epoch has begun
+    while process.poll() is None and len(losses(part)) <= STEPS + 1:  # until the second epoch is under way
         time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL, part.with_suffix(".txt").read_text()
-
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == -signal.SIGINT
     last = part / "checkpoints" / "last.ckpt"
+    *_, how, said = part.with_suffix(".txt").read_text().splitlines()
+    assert f"resume={last} goes on" in how and said == "interrupted"
+
     assert train(resumed, cache, f"resume={last}").wait() == 0, resumed.with_suffix(".txt").read_text()
-    expected, done = losses(whole), (torch.load(last, weights_only=True)["epoch"] + 1) * STEPS
-    assert STEPS <= done <= len(losses(part)) < len(expected) == STEPS * EPOCHS
+    expected, done = losses(whole), torch.load(last, weights_only=True)["global_step"]
+    assert STEPS < done <= len(losses(part)) < len(expected) == STEPS * EPOCHS
     assert losses(part) == {step: expected[step] for step in losses(part)}
     assert losses(resumed) == {step: expected[step] for step in range(done, STEPS * EPOCHS)}
 
@@ -88,8 +92,8 @@ class Predictor:
         return []
 
 
-def clips_of(root, folder, epochs, resume=None, **options):
-    """The clips that a run of so many epochs trains on."""
+def clips_of(root, folder, epochs, resume=None, kept=None, **options):
+    """The clips that a run of so many epochs trains on, checkpoints being ``kept`` at the end of each or otherwise."""
     data = VISDataModule(str(root), val_split="train", size=(WIDTH, HEIGHT), batch_size=2)
     data.setup()
     module = VISModule(
@@ -104,7 +108,7 @@ def clips_of(root, folder, epochs, resume=None, **options):
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=epochs,
-        callbacks=[ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True)],
+        callbacks=[ModelCheckpoint(folder, filename="last", **(kept or {"save_on_train_epoch_end": True}))],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -136,3 +140,14 @@ def test_each_epoch_has_clips_of_its_own_and_a_resumed_run_goes_on_with_them(opt
     epochs = [whole[start : start + 8] for start in range(0, 32, 8)]
     assert [len({name.split("/")[0] for name, _ in epoch}) for epoch in epochs] == [8] * 4
     assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+@pytest.mark.parametrize("options", [{}, {"reload_dataloaders_every_n_epochs": 1}, {"val_check_interval": 0.5}])
+@pytest.mark.parametrize("steps", [5, 7, 8])  # of four an epoch
+def test_a_run_goes_on_in_the_middle_of_an_epoch(steps, options, tmp_path):
+    root = write_data_set(tmp_path / "data", lengths=(4,) * 8)
+    whole = clips_of(root, tmp_path / "whole", 4, **options)
+    part = clips_of(root, tmp_path / "part", 3, kept={"every_n_train_steps": steps}, **options)
+    resumed = clips_of(root, tmp_path / "resumed", 4, resume=tmp_path / "part" / "last.ckpt", **options)
+    assert part == whole[:24]
+    assert resumed == whole[(12 // steps) * steps * 2 :]

@@ -17,7 +17,8 @@ def markdown(contents: Contents) -> str:
         *(f"**{words.DIFFERENT_DATA}:** {told}." for told in contents.different_data),
         "All numbers are points. Ours: mean ± sample standard deviation over seeds (gain over the baseline row, mean ± "
         "standard error of the differences of runs of the same seed). `*`: a gain of more than three standard errors, "
-        "over three seeds or more; behind a count: of such differences alone. "
+        "over three seeds or more (chance alone: one in ten of three, one in 25 of five); behind a count: of such "
+        "differences alone. "
         f"{words.SAME}, {words.UNLIKE}: it has the sign of the paper's, or not; with `*` the paper's claim holds here "
         f"or is contradicted, without it neither can be told. {words.NOTHING}: not measured.",
     ]
