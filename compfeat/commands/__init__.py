@@ -1,12 +1,16 @@
 """One file a command, and how a command is launched. Ctrl-C is one line from here on: to import all takes seconds."""
 
+import os
 import sys
 from types import TracebackType
+
+INTERRUPTED = 130  # the exit code that shells give to Ctrl-C
 
 
 def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
+        print("interrupted", file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)  # what torch leaves to be done at an exit makes it 1
     else:
         sys.__excepthook__(kind, error, traceback)
 

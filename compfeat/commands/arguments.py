@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from compfeat.config_check import fits
 
 GIVEN = re.compile(r"(\+{0,2}(\w[^=]*))=(.*)", re.DOTALL)  # a key and its value; -m, --help and ~key are none
-SWEEPS = re.compile(r"-m|--multirun|hydra\.mode=MULTIRUN|\+?sweep=(?!null$).*", re.IGNORECASE)
+SWEEPS = re.compile(r"-m|--multirun|hydra\.mode=MULTIRUN|\+?sweep=.*", re.IGNORECASE)
 
 
 def as_typed(arguments: Sequence[str], keys: Mapping[str, Any]) -> list[str]:

@@ -10,13 +10,14 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from traceback import print_exception
 from typing import Any, NoReturn, get_type_hints
 
 import hydra
 import torch
-from hydra import initialize_config_dir
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -26,8 +27,10 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from compfeat.commands import INTERRUPTED
 from compfeat.commands.arguments import as_typed
-from compfeat.config_check import check_config
+from compfeat.commands.help import help_text
+from compfeat.config_check import ConfigError, check_config
 from compfeat.experiments.record import ELSEWHERE
 from compfeat.training.module import NonFiniteLoss
 
@@ -54,6 +57,8 @@ USER_ERRORS = (
     OSError,
     NonFiniteLoss,
 )
+UNKNOWN = re.compile(r"Could not override '([\w.]+)'")
+HELP = {"-h", "--help"}
 FULL_ERROR = "HYDRA_FULL_ERROR"
 FAILED = "COMPFEAT_FAILED"  # path to which the jobs of a multirun, in whatever process, write that they failed
 LESS_MEMORY = (
@@ -112,31 +117,53 @@ def launch(task: Callable[[Any], Any], config_name: str) -> None:
     job = _Job(task, traceback)
     sys.argv[1:] = as_typed(sys.argv[1:], job.keys)
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
+        if HELP & set(sys.argv):
+            print(help_text(CONF, config_name, [given for given in sys.argv[1:] if not given.startswith("-")]))
+        else:
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read what was printed has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         _tell_failed(failed)
-        raise
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except Exception as error:
-        _leave(_not_hidden(error, config_name), traceback)
+        _leave(_told_better(error, config_name), traceback)
     if code := _tell_failed(failed):
         sys.exit(code)
 
 
-def _not_hidden(error: Exception, config_name: str) -> Exception:
-    """What is wrong with a sweep that Hydra could not compose, and so took for one run with ambiguous values."""
-    if isinstance(error, HydraException) and str(error).startswith("Ambiguous value"):
-        overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-        try:
-            with initialize_config_dir(str(CONF), version_base="1.3"):
+def _told_better(error: Exception, config_name: str) -> Exception:
+    """The same error, but where Hydra says something else than what is wrong.
+
+    A sweep that it could not compose it takes for one run with ambiguous values; a key that is not there it advises to
+    add, and nobody would heed it; of a group that is null it does not say what to do.
+    """
+    overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        if str(error).startswith("Ambiguous value"):
+            try:
                 GlobalHydra.instance().hydra.compose_config(  # type: ignore[union-attr]
                     config_name, overrides, RunMode.MULTIRUN, validate_sweep_overrides=False
                 )
-        except HydraException as hidden:
-            return hidden
+            except HydraException as hidden:
+                error = hidden
+        if unknown := UNKNOWN.match(str(error)):
+            known = _keys(OmegaConf.to_container(compose(config_name)))  # type: ignore[arg-type]
+            near = get_close_matches(unknown[1], known, 1) or [key for key in known if key.endswith(f".{unknown[1]}")]
+            return ConfigError(f"there is no key {unknown[1]}" + (f": {near[0]}?" if near else "; see --help"))
+    if str(error).startswith("Config group override must be"):
+        return ConfigError("a group cannot be null: ~GROUP leaves it out")
     return error
+
+
+def _keys(node: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """All keys of a config, dotted."""
+    found = []
+    for name, value in node.items():
+        found += [f"{prefix}{name}", *(_keys(value, f"{prefix}{name}.") if isinstance(value, Mapping) else ())]
+    return found
 
 
 class _Job:
@@ -154,6 +181,8 @@ class _Job:
         if multiprocessing.get_start_method(allow_none=True) == "loky":
             multiprocessing.set_start_method(None, force=True)
         try:
+            if unknown := [str(name) for name in cfg if name not in self.keys]:
+                raise ConfigError(f"there is no key {unknown[0]} here, but {', '.join(self.keys)}")
             check_config(cfg, self.keys)
             return self.task(cfg)
         except Exception as error:
@@ -198,7 +227,7 @@ def launch_named(tasks: Mapping[str, Callable[[Any], Any]], kind: str) -> None:
     name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
     if name in tasks:
         launch(tasks[name], f"{kind}/{name}")
-    elif name in ("-h", "--help"):
+    elif not name or name in HELP:
         print(usage)
     else:
         print(f"error: there is no {kind} {name!r}; {usage}", file=sys.stderr)

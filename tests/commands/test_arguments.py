@@ -60,4 +60,3 @@ def test_commas_separate_the_values_of_a_sweep(sweep):
     swept = [sweep, "weights=a.pth,b (1).pth", "name=choice(a,b)", "resume=glob(*)", "data.root=a,b", "seed=range(1,3)"]
     assert as_typed(swept, keys) == swept
     assert as_typed([sweep, "weights=b (1).pth"], keys) == [sweep, "weights='b (1).pth'"]
-    assert as_typed(["sweep=null", "weights=a,b"], keys) == ["sweep=null", "weights='a,b'"]
