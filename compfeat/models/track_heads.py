@@ -31,30 +31,22 @@ class TrackHead(nn.Module):
         nn.init.normal_(last.weight, std=0.01)
         nn.init.zeros_(last.bias)
 
-    def forward(
-        self, objects: Sequence[Tensor], boxes: Sequence[Tensor], frames: Sequence[Tensor], references: Sequence[Tensor]
-    ) -> list[Tensor]:
-        """Scores every detected object of a frame against every remembered object of the same video.
-
-        Args:
-            objects: for each of B frames the features ``[N_i, C, h, w]`` of its objects.
-            boxes: for each frame the boxes ``[N_i, 4]`` of its objects; unused here.
-            frames: for each frame its map ``[C, H, W]``, as ``frame_maps`` has it; unused here.
-            references: for each frame the features ``[K_i, C, h, w]`` of the remembered objects.
-
-        Returns:
-            for each frame unnormalised scores ``[N_i, K_i + 1]``; column 0 is "a new object" and always zero.
-        """
-        embedded = embed_lists(self.embed, objects, references)
-        return list(map(self.compare, embedded[0], boxes, frames, embedded[1]))
-
     def embed_frames(self, frames: Tensor) -> Tensor:
         """The maps ``[B, C, H, W]`` of frames as ``compare`` takes them, which has no use for them."""
         return frames
 
     def compare(self, objects: Tensor, boxes: Tensor, frame: Tensor, references: Tensor) -> Tensor:
-        """The scores ``[N, K + 1]`` of one frame, whose objects and remembered objects are embedded, ``[N, hidden]``
-        and ``[K, hidden]``; boxes and frame are unused here."""
+        """Scores the N objects of one frame against K remembered ones.
+
+        Args:
+            objects: embedded, ``[N, hidden]``.
+            boxes: theirs, ``[N, 4]``, in pixels; unused here.
+            frame: the map of the frame, as ``embed_frames`` has it; unused here.
+            references: embedded, ``[K, hidden]``.
+
+        Returns:
+            unnormalised scores ``[N, K + 1]``; column 0 is "a new object" and always zero.
+        """
         return F.pad(self.scale * (objects @ references.T), (1, 0))
 
     def losses(
@@ -76,7 +68,11 @@ class TrackHead(nn.Module):
         Returns:
             ``loss_track``, and ``match_accuracy`` as ``match_loss`` gives it.
         """
-        scores = self([o.features for o in objects], [o.boxes for o in objects], frames, references)
+        found, remembered = embed_lists(self.embed, [o.features for o in objects], references)
+        scores = [
+            self.compare(x, o.boxes, frame, kept)
+            for x, o, frame, kept in zip(found, objects, frames, remembered, strict=True)
+        ]
         return match_losses(scores, objects, reference_targets)
 
 
@@ -145,20 +141,12 @@ class CorrelationTrackHead(nn.Module):
         # 1x1 convolutions over the N x K pairs, which are linear layers on the last dimension
         self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
 
-    def forward(
-        self, objects: Sequence[Tensor], boxes: Sequence[Tensor], frames: Sequence[Tensor], references: Sequence[Tensor]
-    ) -> list[Tensor]:
-        """As ``TrackHead.forward``, which takes the same."""
-        objects, references = embed_lists(self.embed, objects, references)
-        return list(map(self.compare, objects, boxes, self.embed_frames(torch.stack(list(frames))), references))
-
     def embed_frames(self, frames: Tensor) -> Tensor:
         """The maps ``[B, C, H, W]`` of frames as ``compare`` takes them, ``[B, D, H, W]``."""
         return self.embed(frames)
 
     def compare(self, objects: Tensor, boxes: Tensor, frame: Tensor, references: Tensor) -> Tensor:
-        """The scores ``[N, K + 1]`` of one frame, where all are embedded: ``objects [N, D, h, w]``, the map ``frame [D,
-        H, W]``, ``references [K, D, h, w]``.
+        """As ``TrackHead.compare``, of ``objects [N, D, h, w]``, ``frame [D, H, W]`` and ``references [K, D, h, w]``.
 
         Training looks at whole maps of what is correlated with the frame; here they are computed in those few cells
         alone that are pooled inside ``boxes [N, 4]``.

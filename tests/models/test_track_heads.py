@@ -11,6 +11,7 @@ from compfeat.models.track_heads import (
     depthwise_correlation,
     gaussian_maps,
     match_loss,
+    match_losses,
     match_targets,
     pool_pairs,
     pooled_cells,
@@ -18,37 +19,28 @@ from compfeat.models.track_heads import (
 )
 
 
-def embedded_scores(head, objects, references):
-    return head(objects, [None] * len(objects), [None] * len(objects), references)
+def scored(head, objects, references, boxes=None, frame=None):
+    """The scores of one frame, as inference computes them."""
+    frame = None if frame is None else head.embed_frames(frame[None])[0]
+    return head.compare(head.embed(objects), boxes, frame, head.embed(references))
 
 
 def test_scores_are_scaled_dot_products_of_embeddings_and_a_zero_column():
     torch.manual_seed(0)
     head = TrackHead(channels=4, size=3, hidden=16)
     objects, references = torch.randn(2, 4, 3, 3), torch.randn(3, 4, 3, 3)
-    (scores,) = embedded_scores(head, [objects], [references])
+    scores = scored(head, objects, references)
     assert scores.shape == (2, 4)
     assert (scores[:, 0] == 0).all()
     expected = (head.embed(objects[1:2])[0] @ head.embed(references[2:3])[0]) / math.sqrt(16)
     assert scores[1, 3].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_frames_of_a_batch_do_not_mix():
-    torch.manual_seed(0)
-    head = TrackHead(channels=4, size=3, hidden=16)
-    objects = [torch.randn(2, 4, 3, 3), torch.randn(0, 4, 3, 3), torch.randn(1, 4, 3, 3)]
-    references = [torch.randn(3, 4, 3, 3), torch.randn(2, 4, 3, 3), torch.randn(0, 4, 3, 3)]
-    together = embedded_scores(head, objects, references)
-    assert [tuple(s.shape) for s in together] == [(2, 4), (0, 3), (1, 1)]
-    for scores, x, r in zip(together, objects, references, strict=True):
-        torch.testing.assert_close(scores, embedded_scores(head, [x], [r])[0])
-
-
 def test_initial_scores_do_not_saturate_the_softmax():
     torch.manual_seed(0)
     head = TrackHead(channels=64)
     features = torch.randn(4, 64, 7, 7).abs() * 3  # the scale of pyramid features of an untrained network
-    (scores,) = embedded_scores(head, [features], [features])
+    scores = scored(head, features, features)
     assert scores.abs().max() < 10
 
 
@@ -67,7 +59,7 @@ def test_match_loss_averages_over_the_objects_of_all_frames():
 
 def test_no_object_gives_a_zero_loss_that_reaches_the_parameters():
     head = TrackHead(channels=4, size=3, hidden=8)
-    scores = embedded_scores(head, [torch.randn(0, 4, 3, 3)], [torch.randn(2, 4, 3, 3)])
+    scores = [scored(head, torch.randn(0, 4, 3, 3), torch.randn(2, 4, 3, 3))]
     loss, accuracy = match_loss(scores, [torch.empty(0, dtype=torch.int64)])
     loss.backward()
     assert loss.item() == 0 and accuracy.isnan()
@@ -186,25 +178,12 @@ def test_correlation_scores_are_those_of_figure_4(width):
     head = CorrelationTrackHead(channels=6, width=width)
     objects, references, frame = torch.randn(3, 6, 7, 7), torch.randn(2, 6, 7, 7), torch.randn(6, 9, 11)
     boxes = FRAME_STRIDE * torch.tensor([[1.0, 1.0, 4.0, 5.0], [2.0, 3.0, 7.0, 6.0], [4.0, 2.0, 6.0, 7.0]])
-    (scores,) = head([objects], [boxes], [frame], [references])
+    scores = scored(head, objects, references, boxes, frame)
     assert scores.shape == (3, 3) and (scores[:, 0] == 0).all()
     for i in range(3):
         for j in range(2):
             expected = plain_score(head, objects[i], boxes[i], frame, references[j])
             assert scores[i, 1 + j].item() == pytest.approx(expected, rel=1e-4)
-
-
-def test_clips_of_a_correlation_batch_do_not_mix():
-    torch.manual_seed(0)
-    head = CorrelationTrackHead(channels=4)
-    objects = [torch.randn(2, 4, 7, 7), torch.randn(0, 4, 7, 7), torch.randn(1, 4, 7, 7)]
-    references = [torch.randn(3, 4, 7, 7), torch.randn(2, 4, 7, 7), torch.randn(0, 4, 7, 7)]
-    boxes = [torch.tensor([[0.0, 0.0, 40.0, 40.0]]).repeat(len(x), 1) for x in objects]
-    frames = torch.randn(3, 4, 6, 8)
-    together = head(objects, boxes, frames, references)
-    assert [tuple(s.shape) for s in together] == [(2, 4), (0, 3), (1, 1)]
-    for i, scores in enumerate(together):
-        torch.testing.assert_close(scores, head([objects[i]], [boxes[i]], [frames[i]], [references[i]])[0])
 
 
 def test_gaussians_peak_at_the_centre_of_the_box_and_are_zero_for_the_absent():
@@ -245,6 +224,23 @@ def test_correlation_loss_is_the_cross_entropy_with_the_gaussian_of_each_referen
     expected = expected - sum((1 - x).log().sum() for x in (own[0][0], *strangers))
     assert losses["loss_corr"].item() == pytest.approx((expected / (2 * gaussian.sum())).item(), rel=1e-4)
     assert losses["loss_track"] > 0 and losses["match_accuracy"] in (0, 0.5, 1)
+
+
+@pytest.mark.parametrize("make", [TrackHead, CorrelationTrackHead])
+def test_training_scores_the_objects_of_each_clip_as_inference_does(make):
+    torch.manual_seed(0)
+    head = make(channels=4)
+    counts = [(2, 3), (0, 2), (1, 0)]  # objects of the current and of the reference frame
+    boxes = [FRAME_STRIDE * torch.rand(found, 4).cumsum(1) for found, _ in counts]
+    objects = [sampled(torch.randn(len(b), 4, 7, 7), b, list(range(len(b)))) for b in boxes]
+    references, frames = [torch.randn(remembered, 4, 7, 7) for _, remembered in counts], torch.randn(3, 4, 6, 8)
+    targets = [frame_target(b, list(range(len(b)))) for b in boxes]
+    remembered = [frame_target(torch.zeros(len(r), 4), list(range(len(r)))[::-1]) for r in references]
+    losses = head.losses(objects, frames, references, targets, remembered)
+    scores = [scored(head, o.features, r, o.boxes, f) for o, r, f in zip(objects, references, frames, strict=True)]
+    expected = match_losses(scores, objects, remembered)
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[name], value)
 
 
 @pytest.mark.parametrize(("found", "remembered"), [(0, 0), (0, 2), (2, 0)])
