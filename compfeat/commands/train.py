@@ -112,6 +112,12 @@ def _run(cfg: TrainConfig, folder: Path) -> Run:
     return before
 
 
+def _maker(cfg: TrainConfig) -> str | None:
+    """The overrides that make the weights; None where these are somebody's own."""
+    made = cfg.weights_from
+    return made["overrides"] if made is not None and cfg.weights == made["path"] else None
+
+
 def _make_weights(maker: str, weights: Path) -> None:
     """Trains what the network starts from, by the overrides that say how, in a process of its own."""
     folder = run_folder(weights)
@@ -146,8 +152,7 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     if state is not None and not goes_on and 0 < (trainer.max_epochs or 0) <= _epochs(state):
         raise ValueError(f"{resume} has finished its {trainer.max_epochs} epochs: raise trainer.max_epochs to go on")
     weights = None if state is not None else cfg.weights  # a checkpoint holds all of them
-    maker = cfg.weights_from["overrides"] if cfg.weights_from and weights == cfg.weights_from["path"] else None
-    if weights is not None and maker is None:
+    if weights is not None and _maker(cfg) is None:
         require_weights(weights)
     data: VISDataModule = instantiate(cfg.data)
     data.prepare_data()
@@ -165,7 +170,7 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     elif not data.sampler.support_frames:
         raise ValueError("data.sampler.support_frames=0: attention looks at support frames, and would have none")
     if weights is not None:
-        if maker is not None:
+        if maker := _maker(cfg):
             _make_weights(maker, Path(weights))
         class_map = coco_class_map(data.categories) if of_coco(weights) else None
         names = [category.name for category in data.categories]
