@@ -8,8 +8,6 @@ from typing import Any, Protocol
 from compfeat.commands.check_data import tell_faults
 from compfeat.commands.console import console
 from compfeat.commands.launch import launch_named
-from compfeat.data.annotations.index import AnnotationIndex
-from compfeat.data.annotations.layout import find_annotations
 from compfeat.data.annotations.reader import VISAnnotations
 from compfeat.data.checks import SplitCheck
 from compfeat.data.convert.coco import COCOVideos
@@ -81,13 +79,12 @@ def coco_video(cfg: COCOVideoConfig) -> None:
     """
     output = Path(cfg.output)
     refuse_to_overwrite(output)
-    path = find_annotations(Path(cfg.source), cfg.split)
-    annotations = VISAnnotations(path, path.parent, AnnotationIndex.open(path))  # the frames need not be there
+    annotations = VISAnnotations.load(cfg.source, cfg.split)  # the frames need not be there
     results = None
     if cfg.results is not None:
         results = read_json(cfg.results)
         if problems := validate_results(results, annotations.ground_truth(range(len(annotations)))):
-            raise ResultsError(f"{cfg.results} does not fit {path}: {problems[0]} ({len(problems)} in all)")
+            raise ResultsError(f"{cfg.results} does not fit {annotations.path}: {problems[0]} ({len(problems)} in all)")
     content = to_coco_video(annotations, annotations.categories, results)
     write_json(output, content)
     objects = len({annotation["instance_id"] for annotation in content["annotations"]})
