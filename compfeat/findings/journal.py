@@ -127,6 +127,8 @@ class Findings:
     def _lines(self) -> Iterator[tuple[float, list[Tube]]]:
         with self._path.open(encoding="utf-8") as file:
             for line in file:
+                if not line.endswith("\n"):  # torn: the disk was full, or the machine died
+                    return
                 content = json.loads(line)
                 yield content["time"], [self._tube(content["frame"], entry) for entry in content["objects"]]
 
