@@ -21,6 +21,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from compfeat.files import IMAGE_SUFFIXES
+from compfeat.images import ImageError, read_image
 from compfeat.media.seeking import SeekError, Timetable, decode, decode_in_order, video_stream
 from compfeat.media.times import UNKNOWN_FPS, WHOLE, Clock, Part, VideoError
 
@@ -343,10 +344,10 @@ def _shown(frame: av.VideoFrame, ratio: Fraction | None) -> np.ndarray:
 
 
 def _read(file: Path) -> np.ndarray:
-    image = cv2.imread(str(file))
-    if image is None:
-        raise VideoError(f"{file} is not a readable image")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    try:
+        return read_image(file)
+    except ImageError as error:
+        raise VideoError(str(error)) from error
 
 
 def _natural(file: Path) -> list[tuple[int, str]]:

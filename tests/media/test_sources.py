@@ -223,6 +223,17 @@ def test_images_of_all_kinds_become_rgb(image, tmp_path):
     assert frame.dtype == np.uint8 and (frame == np.full((4, 6, 3), 77)).all()
 
 
+def test_an_image_that_is_cut_short_is_no_frame(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "0.jpg"), noise)
+    cv2.imwrite(str(tmp_path / "1.jpg"), noise)
+    os.truncate(tmp_path / "1.jpg", 1000)
+    frames = iter(open_frames(tmp_path))
+    next(frames)
+    with pytest.raises(VideoError, match="1.jpg: it is broken or cut short"):
+        next(frames)
+
+
 def test_a_pattern_takes_the_images_that_match_in_natural_order(tmp_path):
     for name in ("a10.png", "a9.png", "b1.png"):
         cv2.imwrite(str(tmp_path / name), np.full((4, 6, 3), len(name), np.uint8))
