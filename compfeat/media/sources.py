@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
 from itertools import islice
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 class FrameSource(Protocol):
     """The frames of one video, uint8 RGB ``[H, W, 3]``, upright and of square pixels, decoded as they are asked for.
 
-    Files and folders start anew with every ``iter()``. Transparency is dropped: what is transparent has the colour that
+    All are of one size: where it changes, VideoError is raised. Files and folders start anew with every ``iter()``. Transparency is dropped: what is transparent has the colour that
     is stored there. Of more than 8 bits those that matter most are kept.
 
     Attributes:
@@ -148,6 +148,9 @@ class VideoFile:
             raise VideoError(f"{path} holds no frames{'' if part == WHOLE else f' {part}'}")
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        return _of_one_size(self._upright(), lambda index: f"the frame at {self.times[index]:.2f} s of {self.path}")
+
+    def _upright(self) -> Iterator[np.ndarray]:
         end = 0.0
         for index, (seconds, frame) in enumerate(self._read()):
             if index == len(self.times):
@@ -228,13 +231,7 @@ class Images:
         self.length: int | None = len(self.files)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        shape = None
-        for file in self.files:
-            image = _read(file)
-            shape = shape or image.shape
-            if image.shape != shape:
-                raise VideoError(f"{file} is not of the size of the images before it; a video has one size")
-            yield image
+        return _of_one_size(map(_read, self.files), lambda index: str(self.files[index]))
 
 
 class Stream:
@@ -261,7 +258,9 @@ class Stream:
         self._stream.thread_type = "AUTO"
         self.clock = Clock.of(self._stream)
         self.fps = self.clock.fps / part.every
-        self._frames = self._read()
+        self._frames = _of_one_size(
+            self._read(), lambda index: f"the frame at {self.times[index]:.2f} s of {self.address}"
+        )
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self._frames
@@ -331,6 +330,20 @@ def _readable(name: str, invalid: str = INVALID) -> Iterator[None]:
 
 def _reason(error: av.FFmpegError) -> str:
     return f"no answer for {TIMEOUT:g} s" if isinstance(error, av.ExitError) else str(error.strerror)
+
+
+def _of_one_size(frames: Iterable[np.ndarray], told: Callable[[int], str]) -> Iterator[np.ndarray]:
+    """The frames up to one of another size than the first, where VideoError is raised; ``told`` names it by its index."""
+    shape = None
+    for index, frame in enumerate(frames):
+        shape = shape or frame.shape
+        if frame.shape != shape:
+            (height, width, _), (first_height, first_width, _) = frame.shape, shape
+            raise VideoError(
+                f"{told(index)} has {width} x {height} pixels, those before it {first_width} x {first_height}: "
+                "a video has one size"
+            )
+        yield frame
 
 
 def _shown(frame: av.VideoFrame, ratio: Fraction | None) -> np.ndarray:

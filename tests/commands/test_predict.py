@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import untrained
-from generated import write_clip
+from generated import write_clip, write_clip_of_two_sizes
 from omegaconf import OmegaConf
 from one_object import predictor
 from PIL import Image
@@ -144,6 +144,14 @@ def test_what_was_found_before_a_fault_is_written(tmp_path, monkeypatch, capsys)
     for name in ("overlay.mp4", "video.mp4"):
         assert len(list(open_frames(tmp_path / "out" / name))) == 7
     assert len(json.loads((tmp_path / "out" / "results.json").read_text())[0]["segmentations"]) == 7
+
+
+def test_what_was_found_before_the_size_changed_is_written(tmp_path, monkeypatch):
+    with pytest.raises(VideoError, match="a video has one size"):
+        called(monkeypatch, write_clip_of_two_sizes(tmp_path), output=str(tmp_path / "out"), write=ALL)
+    entry, *_ = json.loads((tmp_path / "out" / "results.json").read_text())
+    for name in ("overlay.mp4", "video.mp4"):
+        assert len(list(open_frames(tmp_path / "out" / name))) == len(entry["segmentations"]) >= 8
 
 
 def test_a_stream_without_a_frame_is_an_error(tmp_path, monkeypatch):
