@@ -44,8 +44,9 @@ log = logging.getLogger(__name__)
 class FrameSource(Protocol):
     """The frames of one video, uint8 RGB ``[H, W, 3]``, upright and of square pixels, decoded as they are asked for.
 
-    All are of one size: where it changes, VideoError is raised. Files and folders start anew with every ``iter()``. Transparency is dropped: what is transparent has the colour that
-    is stored there. Of more than 8 bits those that matter most are kept.
+    All are of one size: where it changes, VideoError is raised. Files and folders start anew with every ``iter()``.
+    Transparency is dropped: what is transparent has the colour that is stored there. Of more than 8 bits those that
+    matter most are kept.
 
     Attributes:
         name: of the video, without folder and suffix.
@@ -75,7 +76,7 @@ def open_frames(
     """Opens a video, or a part of it.
 
     Args:
-        source: a video file (mp4, mov, mkv, webm, gif, avi ...: ``FORMATS``), a folder of jpg or png images
+        source: a video file (mp4, mov, mkv, webm, gif, avi ...: ``FORMATS``), an image, a folder of jpg or png images
             or a pattern of images (``"frames/*.png"``), both in natural order, ``"camera:0"``, or the address of a
             stream (``rtsp://``, ``http://``, ``https://``).
         start: seconds from the video's beginning; frames that begin to be shown before are left out. Files that can
@@ -99,7 +100,9 @@ def open_frames(
     if path.is_dir():
         return Images(f"{path}", (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES), part)
     if path.is_file():
-        return VideoFile(path, part)
+        # one photo; FFmpeg takes but few for a video, and other images may move
+        photo = path.suffix.lower() in (".jpg", ".jpeg")
+        return Images(str(path), [path], part) if photo else VideoFile(path, part)
     if path.exists():
         raise VideoError(f"{path} is a pipe or a device, which cannot be read twice; save the video as a file")
     if matching := sorted(filter(os.path.isfile, glob.glob(str(source)))):
@@ -224,7 +227,7 @@ class Images:
             raise VideoError(
                 f"{name} holds no frames {part}: its {len(files)} images are read as {FOLDER_FPS:g} a second"
             )
-        self.name = files[0].resolve().parent.name
+        self.name = files[0].stem if name == str(files[0]) else files[0].resolve().parent.name
         self.fps = FOLDER_FPS / part.every
         self.files: Sequence[Path] = [files[i] for i in chosen]
         self.times = [times[i] for i in chosen]
@@ -333,7 +336,7 @@ def _reason(error: av.FFmpegError) -> str:
 
 
 def _of_one_size(frames: Iterable[np.ndarray], told: Callable[[int], str]) -> Iterator[np.ndarray]:
-    """The frames up to one of another size than the first, where VideoError is raised; ``told`` names it by its index."""
+    """The frames up to one of another size than the first; ``told`` names that by its index in the VideoError."""
     shape = None
     for index, frame in enumerate(frames):
         shape = shape or frame.shape

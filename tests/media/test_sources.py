@@ -223,6 +223,14 @@ def test_images_of_all_kinds_become_rgb(image, tmp_path):
     assert frame.dtype == np.uint8 and (frame == np.full((4, 6, 3), 77)).all()
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "JPEG", "png", "webp", "bmp", "tiff"])
+def test_a_lone_image_is_a_video_of_one_frame(suffix, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / f"photo.{suffix}"), picture)
+    source = open_frames(tmp_path / f"photo.{suffix}")
+    assert source.name == "photo" and [frame.shape for frame in source] == [(48, 64, 3)]
+
+
 def test_an_image_that_is_cut_short_is_no_frame(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "0.jpg"), noise)
