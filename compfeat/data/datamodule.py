@@ -98,7 +98,7 @@ class VISDataModule(pl.LightningDataModule):
         coco: makes clips of still images to train on too; holds the arguments that are COCO's own. With ``generator``
             the stills are those that it draws.
         coco_share: of its clips among all clips of an epoch; 0 leaves them out, where there are any.
-        only_videos: keep only the first so many videos of each split.
+        only_videos: keep only the first so many videos of each split; a generator draws no others, nor more stills.
         cache: folder under which indices of annotations are kept; by default ``$COMPFEAT_CACHE`` or
             ``~/.cache/compfeat``.
 
@@ -141,7 +141,7 @@ class VISDataModule(pl.LightningDataModule):
         self.workers = workers
         self.seed = seed
         self.one_clip_per = one_clip_per
-        self.generator = generator
+        self.generator = generator.first(only_videos) if generator and only_videos else generator
         self.coco = coco
         self.coco_share = coco_share
         self.only_videos = only_videos
