@@ -39,7 +39,7 @@ class COCOConfig(ConvertConfig, Protocol):
 class DAVISConfig(ConvertConfig, Protocol):
     """The keys of ``conf/convert/davis.yaml``."""
 
-    classes: str
+    classes: str | list[str]
 
 
 class MOTSConfig(ConvertConfig, Protocol):
@@ -61,8 +61,15 @@ def coco(cfg: COCOConfig) -> None:
 
 
 def davis(cfg: DAVISConfig) -> None:
-    """PNGs of identities into the YouTube-VIS layout, as ``conf/convert/davis.yaml`` describes."""
-    _convert(DAVISVideos(Path(cfg.source), cfg.classes), cfg)
+    """PNGs of identities into the YouTube-VIS layout, as ``conf/convert/davis.yaml`` describes.
+
+    Raises:
+        ValueError: several classes are given, and nothing says of which each object is.
+    """
+    classes = [cfg.classes] if isinstance(cfg.classes, str) else list(cfg.classes)
+    if len(classes) != 1:
+        raise ValueError("classes: give the one class of all objects, or FILE.json, which says of which each is")
+    _convert(DAVISVideos(Path(cfg.source), classes[0]), cfg)
 
 
 def mots(cfg: MOTSConfig) -> None:

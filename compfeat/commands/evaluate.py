@@ -47,8 +47,10 @@ def evaluate(cfg: EvaluateConfig) -> None:
         AnnotationError: the ground truth is not in the YouTube-VIS format.
         ResultsError: the results do not fit the ground truth.
     """
-    if (cfg.ckpt is None) == (cfg.results is None):
+    if cfg.ckpt is None and cfg.results is None:
         raise ValueError("what is to be measured must be given: add ckpt=PATH or results=PATH")
+    if cfg.ckpt is not None and cfg.results is not None:
+        raise ValueError("ckpt= and results= are both given: leave one of them out")
     tracking_metrics = _tracking_metrics() if cfg.tracking else None  # what is missing is told first
     output = Path(cfg.output)
     if cfg.results is not None:

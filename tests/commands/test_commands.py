@@ -324,6 +324,7 @@ def test_results_of_any_system_are_measured_without_their_frames(shared_data, ca
     told = command("scripts/evaluate.py", *call, cache=cache, code=2).stderr
     assert f"{truth} is not in the YouTube-VIS format" in told
     assert "ckpt=PATH or results=PATH" in command("scripts/evaluate.py", *call[1:], cache=cache, code=2).stderr
+    assert "are both given" in command("scripts/evaluate.py", *call, "ckpt=a", cache=cache, code=2).stderr
 
 
 @pytest.mark.parametrize(
