@@ -34,9 +34,10 @@ detector: $(READY) ## the detector that networks on the built-in data set start 
 
 DATA ?= shapes_ablation
 SEEDS ?= 0,1,2
-KEYS := seed=$(SEEDS) $(if $(WEIGHTS),weights=$(WEIGHTS))
+quoted = '$(subst ','\'',$1)'# one word of the shell, whatever is in it
+KEYS := seed=$(SEEDS) $(if $(WEIGHTS),$(call quoted,weights=$(WEIGHTS)))
 ifneq ($(DATA),shapes_ablation)
-KEYS += data=$(DATA) $(if $(ROOT),data.root=$(ROOT)) $(if $(COCO),data.coco.root=$(COCO))
+KEYS += data=$(DATA) $(if $(ROOT),$(call quoted,data.root=$(ROOT))) $(if $(COCO),$(call quoted,data.coco.root=$(COCO)))
 endif
 
 shapes: $(READY) ## CompFeat against its baseline on hard videos of the built-in data set, four ways to measure it
@@ -61,17 +62,17 @@ FOLDER ?= outputs/shapes_ablation
 
 dashboard: $(READY) ## compare runs on Weights & Biases: make dashboard FOLDER=outputs/shapes_ablation ENTITY=NAME PROJECT=NAME
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dashboard]' -c constraints.txt
-	$(BIN)/python scripts/dashboard.py runs=$(FOLDER) entity=$(ENTITY) project=$(PROJECT)
+	$(BIN)/python scripts/dashboard.py $(call quoted,runs=$(FOLDER)) entity=$(ENTITY) project=$(PROJECT)
 
 CKPT ?= coco
 VIDEO ?= $(error VIDEO= a video file, a folder of images, or what else scripts/predict.py takes)
 
 predict: $(READY) ## find the objects of a video: make predict VIDEO=dog.mp4 CKPT=PATH, else torchvision's Mask R-CNN
-	$(BIN)/python scripts/predict.py ckpt=$(CKPT) video=$(VIDEO) $(ARGS)
+	$(BIN)/python scripts/predict.py $(call quoted,ckpt=$(CKPT)) $(call quoted,video=$(VIDEO)) $(ARGS)
 
 serve: $(READY) ## a page in which the objects of videos dropped into it are found: make serve CKPT=PATH, else the same
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[serve]' -c constraints.txt
-	$(BIN)/python scripts/serve.py ckpt=$(CKPT) $(ARGS)
+	$(BIN)/python scripts/serve.py $(call quoted,ckpt=$(CKPT)) $(ARGS)
 
 profile: $(READY) ## where the time of a training step and of inference goes: tables, and traces under outputs/profile
 	$(BIN)/python scripts/benchmark.py training trace=outputs/profile/training.json $(ARGS)
@@ -93,9 +94,9 @@ format: $(READY) ## put the code into shape
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-clean: ## remove outputs and caches, keep the environment
-	rm -rf outputs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## remove what tools leave behind: caches and build folders
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find compfeat scripts tests -name __pycache__ -prune -exec rm -rf {} +
 
-distclean: clean ## remove the environment too
-	rm -rf $(VENV)
+distclean: clean ## remove the environment too, and outputs with all checkpoints
+	rm -rf $(VENV) outputs

@@ -70,7 +70,9 @@ def write_data_set(
     return root
 
 
-def write_clip(path, count=40, gop=12, b_frames=2, gaps=(40,), encoder="libx264", options=None, muxer=None):
+def write_clip(
+    path, count=40, gop=12, b_frames=2, gaps=(40,), encoder="libx264", options=None, muxer=None, size=(64, 48)
+):
     """A small video of frames that all differ, ``gaps`` milliseconds apart in turn."""
     if encoder not in av.codecs_available:
         pytest.skip(f"no encoder {encoder}")
@@ -78,15 +80,24 @@ def write_clip(path, count=40, gop=12, b_frames=2, gaps=(40,), encoder="libx264"
     times = accumulate(islice(cycle(gaps), count - 1), initial=0)
     with av.open(str(path), "w", options=muxer or {}) as container:
         stream = container.add_stream(encoder, rate=25, options=options or {})
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb8" if encoder == "gif" else "yuv420p"
+        stream.width, stream.height = size
+        stream.pix_fmt = "rgb8" if encoder == "gif" else "yuv420p"
         stream.gop_size, stream.codec_context.time_base = gop, Fraction(1, 1000)
         if encoder != "gif":
             stream.max_b_frames = b_frames
         for i, time in enumerate(times):
-            image = np.full((48, 64, 3), 3 * i % 256, np.uint8)
+            image = np.full((*size[::-1], 3), 3 * i % 256, np.uint8)
             image[2 * i % 40 :, 3 * i % 50 :] = rng.integers(0, 256, 3)
             frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=stream.pix_fmt)
             frame.pts, frame.time_base = time, Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def write_clip_of_two_sizes(folder):
+    """A video of 10 frames of 64 x 48 pixels, then of 96 x 80."""
+    parts = [write_clip(folder / f"{size[0]}.ts", 10, b_frames=0, size=size) for size in ((64, 48), (96, 80))]
+    path = folder / "two.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
     return path

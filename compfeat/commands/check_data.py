@@ -30,13 +30,7 @@ def check_data(cfg: CheckDataConfig) -> None:
     data.prepare_data()
     found = 0
     for folder, split in data.sources:
-        try:
-            check = SplitCheck(folder, split)
-        except FileNotFoundError as error:
-            if split != data.val_split or data.holdout is None:
-                raise
-            console.print(f"{error}; {data.holdout} training videos are held out instead", soft_wrap=True)
-            continue
+        check = SplitCheck(folder, split)
         found += tell_faults(check)
         _print_statistics(check)
     if found:

@@ -8,8 +8,6 @@ from typing import Any, Protocol
 from compfeat.commands.check_data import tell_faults
 from compfeat.commands.console import console
 from compfeat.commands.launch import launch_named
-from compfeat.data.annotations.index import AnnotationIndex
-from compfeat.data.annotations.layout import find_annotations
 from compfeat.data.annotations.reader import VISAnnotations
 from compfeat.data.checks import SplitCheck
 from compfeat.data.convert.coco import COCOVideos
@@ -41,7 +39,7 @@ class COCOConfig(ConvertConfig, Protocol):
 class DAVISConfig(ConvertConfig, Protocol):
     """The keys of ``conf/convert/davis.yaml``."""
 
-    classes: str
+    classes: str | list[str]
 
 
 class MOTSConfig(ConvertConfig, Protocol):
@@ -63,8 +61,15 @@ def coco(cfg: COCOConfig) -> None:
 
 
 def davis(cfg: DAVISConfig) -> None:
-    """PNGs of identities into the YouTube-VIS layout, as ``conf/convert/davis.yaml`` describes."""
-    _convert(DAVISVideos(Path(cfg.source), cfg.classes), cfg)
+    """PNGs of identities into the YouTube-VIS layout, as ``conf/convert/davis.yaml`` describes.
+
+    Raises:
+        ValueError: several classes are given, and nothing says of which each object is.
+    """
+    classes = [cfg.classes] if isinstance(cfg.classes, str) else list(cfg.classes)
+    if len(classes) != 1:
+        raise ValueError("classes: give the one class of all objects, or FILE.json, which says of which each is")
+    _convert(DAVISVideos(Path(cfg.source), classes[0]), cfg)
 
 
 def mots(cfg: MOTSConfig) -> None:
@@ -81,13 +86,12 @@ def coco_video(cfg: COCOVideoConfig) -> None:
     """
     output = Path(cfg.output)
     refuse_to_overwrite(output)
-    path = find_annotations(Path(cfg.source), cfg.split)
-    annotations = VISAnnotations(path, path.parent, AnnotationIndex.open(path))  # the frames need not be there
+    annotations = VISAnnotations.load(cfg.source, cfg.split)  # the frames need not be there
     results = None
     if cfg.results is not None:
         results = read_json(cfg.results)
         if problems := validate_results(results, annotations.ground_truth(range(len(annotations)))):
-            raise ResultsError(f"{cfg.results} does not fit {path}: {problems[0]} ({len(problems)} in all)")
+            raise ResultsError(f"{cfg.results} does not fit {annotations.path}: {problems[0]} ({len(problems)} in all)")
     content = to_coco_video(annotations, annotations.categories, results)
     write_json(output, content)
     objects = len({annotation["instance_id"] for annotation in content["annotations"]})

@@ -10,9 +10,6 @@ from hydra.utils import instantiate
 
 from compfeat.commands.console import console, print_table
 from compfeat.commands.loading import find_devices, predictor_maker
-from compfeat.data.annotations.index import AnnotationIndex
-from compfeat.data.annotations.layout import find_annotations
-from compfeat.data.annotations.reader import VISAnnotations
 from compfeat.data.datamodule import VISDataModule
 from compfeat.evaluation.breakdown import KINDS
 from compfeat.evaluation.tube_ap import METRICS, Results, Truth
@@ -50,8 +47,10 @@ def evaluate(cfg: EvaluateConfig) -> None:
         AnnotationError: the ground truth is not in the YouTube-VIS format.
         ResultsError: the results do not fit the ground truth.
     """
-    if (cfg.ckpt is None) == (cfg.results is None):
+    if cfg.ckpt is None and cfg.results is None:
         raise ValueError("what is to be measured must be given: add ckpt=PATH or results=PATH")
+    if cfg.ckpt is not None and cfg.results is not None:
+        raise ValueError("ckpt= and results= are both given: leave one of them out")
     tracking_metrics = _tracking_metrics() if cfg.tracking else None  # what is missing is told first
     output = Path(cfg.output)
     if cfg.results is not None:
@@ -87,15 +86,16 @@ def evaluate(cfg: EvaluateConfig) -> None:
 
 
 def _truth(data: VISDataModule) -> dict:
-    """The annotations of the validation split, whether or not its frames are on disk."""
+    """The annotations of the videos to validate on, whether or not their frames are on disk."""
     data.prepare_data()
-    path = find_annotations(data.folder, data.val_split or data.train_split)
-    annotations = VISAnnotations(path, path.parent, AnnotationIndex.open(path, data.cache))
-    if not annotations.has_annotations:
+    data.choose_validation()
+    truth = data.ground_truth
+    if truth is None:
         raise ValueError(
-            f"there is no ground truth in {path}: nothing can be scored; data.val_split=NAME takes another"
+            f"there is no ground truth in {data.val_annotations.path}: nothing can be scored; "
+            "data.val_split=NAME takes another split"
         )
-    return annotations.ground_truth(range(len(annotations)))
+    return truth
 
 
 def _tell(measured: Measurement, output: Path) -> None:

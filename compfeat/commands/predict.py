@@ -47,7 +47,7 @@ class LookConfig(CheckpointConfig, Protocol):
     cuts: bool
     forget: Positive | None
     score: Share
-    classes: list[str] | None
+    classes: str | list[str] | None
 
 
 class PredictConfig(LookConfig, Protocol):
@@ -67,9 +67,11 @@ def predict(cfg: PredictConfig) -> None:
         VideoError: the video cannot be read, or not further: what was found until there is written all the same.
         ValueError: the folder is not to be written to, or a class is none that the network knows.
     """
+    if cfg.output == "":
+        raise ValueError("output= names no folder; the current folder is .")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends services ends a video as Ctrl-C does
     predictor = predictor_maker(cfg)(find_device(cfg.device))
-    require_known(cfg.classes or [], predictor.class_names)
+    classes = known(cfg.classes, predictor.class_names)
     frames = open_frames(cfg.video, cfg.start, cfg.end, cfg.every)
     predictor.scenes = SceneCuts() if cfg.cuts else None
     forget_after(predictor, cfg.forget, frames.fps)
@@ -78,22 +80,27 @@ def predict(cfg: PredictConfig) -> None:
         try:
             find_objects(predictor, frames, folder, cfg.write, progress)
         finally:  # whatever ended the video
-            findings = _findings(predictor, folder)
-            kept = chosen(findings, cfg.score, cfg.classes)
-            write_outputs(predictor, frames, findings, kept, folder, cfg.write, progress)
-            counted = f"{len(findings.tracks)} objects found in {len(findings.times)} frames, {len(kept)} of them drawn"
-            console.print(f"{counted}: {folder}", soft_wrap=True, markup=False)
-    if not findings.times:
-        raise VideoError(f"no frame of {frames.name} came")
+            if (folder / JOURNAL).is_file():
+                findings = _findings(predictor, folder)
+                kept = chosen(findings, cfg.score, classes)
+                write_outputs(predictor, frames, findings, kept, folder, cfg.write, progress)
+                found = f"{len(findings.tracks)} objects found in {len(findings.times)} frames"
+                console.print(f"{found}, {len(kept)} of them drawn: {folder}", soft_wrap=True, markup=False)
 
 
-def require_known(classes: Sequence[str], class_names: Sequence[str]) -> None:
-    """ValueError where one of the classes is none that the network knows."""
-    for name in classes:
+def known(classes: str | Sequence[str] | None, class_names: Sequence[str]) -> list[str]:
+    """The classes asked for, in a list or as one text, ``"dog,cat"``; none of None.
+
+    Raises:
+        ValueError: one of them is none that the network knows.
+    """
+    names = classes.split(",") if isinstance(classes, str) else list(classes or [])
+    for name in names:
         if name not in class_names:
             near = get_close_matches(name, class_names, n=1)
-            known = f"did you mean {near[0]}?" if near else f"it knows {', '.join(class_names)}"
-            raise ValueError(f"classes: the network knows no {name!r}; {known}")
+            others = f"did you mean {near[0]}?" if near else f"it knows {', '.join(class_names)}"
+            raise ValueError(f"classes: the network knows no {name!r}; {others}")
+    return names
 
 
 def forget_after(predictor: VideoPredictor, seconds: float | None, fps: float) -> None:
@@ -101,7 +108,7 @@ def forget_after(predictor: VideoPredictor, seconds: float | None, fps: float) -
     predictor.tracker.keep_unseen = None if seconds is None else round(seconds * fps)
 
 
-def chosen(findings: Findings, score: float, classes: Sequence[str] | None) -> set[int]:
+def chosen(findings: Findings, score: float, classes: Sequence[str]) -> set[int]:
     """The identities of the objects that are scored at least ``score`` and of one of the classes; of none: of any."""
     return {
         identity
@@ -132,7 +139,7 @@ def find_objects(
         stopped: asked after each frame whether the video ends there.
 
     Raises:
-        VideoError: the video cannot be read on, after all frames before were looked at.
+        VideoError: the video cannot be read on, after all frames before were looked at; or there is none.
     """
     faults: list[VideoError] = []
     with ExitStack() as stack:
@@ -155,6 +162,8 @@ def find_objects(
                 raise
     if faults:
         raise faults[0]
+    if not journal.frames:
+        raise VideoError(f"no frame of {frames.name} came")
     return _findings(predictor, folder)
 
 
@@ -174,8 +183,7 @@ def write_outputs(
     longest, comes last; ``stopped`` is asked after each frame that is drawn on whether to give up the rest.
     """
     length, size = len(findings.times), predictor.frame_size
-    if size is None or not length:
-        return
+    assert size is not None
     if "tracks" in outputs:
         write_table(folder / "tracks.csv", findings, kept)
     at_once = [output for output in AT_ONCE if output in outputs]

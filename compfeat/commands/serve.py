@@ -12,7 +12,7 @@ from typing import Protocol
 from compfeat.commands.console import console
 from compfeat.commands.finder import Finder
 from compfeat.commands.loading import find_device, predictor_maker
-from compfeat.commands.predict import LookConfig, require_known
+from compfeat.commands.predict import LookConfig, known
 from compfeat.media.scenes import SceneCuts
 from compfeat.quantities import Count, Port, Positive
 
@@ -43,10 +43,10 @@ def serve(cfg: ServeConfig) -> None:
             raise ValueError("the page needs a package more: pip install -e '.[serve]'") from error
         with listening(cfg.host, cfg.port) as listener:
             predictor = predictor_maker(cfg)(find_device(cfg.device))
-            require_known(cfg.classes or [], predictor.class_names)
+            classes = known(cfg.classes, predictor.class_names)
             predictor.scenes = SceneCuts() if cfg.cuts else None
             finder = Finder(predictor, Path(folder, "found"), cfg.forget, cfg.seconds, 60 * cfg.keep)
-            page = drop_page(finder, cfg.score, cfg.classes or [], cfg.every, cfg.waiting, cfg.megabytes)
+            page = drop_page(finder, cfg.score, classes, cfg.every, cfg.waiting, cfg.megabytes)
             server = Server(served(page, finder.folder, cfg.megabytes), finder)
             # What ends services ends this one as Ctrl-C does: nothing is left behind.
             signal.signal(signal.SIGTERM, signal.default_int_handler)

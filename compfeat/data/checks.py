@@ -13,8 +13,7 @@ from pycocotools import mask as rle
 
 from compfeat.data.annotations.entries import read_entries, read_text
 from compfeat.data.annotations.layout import find_annotations, find_images
-from compfeat.data.clips.frames import read_image
-from compfeat.data.errors import AnnotationError
+from compfeat.images import ImageError, read_image
 from compfeat.masks import whole_rle
 from compfeat.structures import RLE
 
@@ -201,7 +200,7 @@ def _check_image(path: Path, size: tuple[int, int]) -> str | None:
     """What is wrong with a frame: unreadable, cut short or of another size (width, height)."""
     try:
         height, width, _ = read_image(path).shape
-    except AnnotationError:
+    except ImageError:
         return "cannot be read: it is broken or cut short"
     return None if (width, height) == size else f"has {width} x {height} pixels instead of {size[0]} x {size[1]}"
 

@@ -98,7 +98,7 @@ class VISDataModule(pl.LightningDataModule):
         coco: makes clips of still images to train on too; holds the arguments that are COCO's own. With ``generator``
             the stills are those that it draws.
         coco_share: of its clips among all clips of an epoch; 0 leaves them out, where there are any.
-        only_videos: keep only the first so many videos of each split.
+        only_videos: keep only the first so many videos of each split; a generator draws no others, nor more stills.
         cache: folder under which indices of annotations are kept; by default ``$COMPFEAT_CACHE`` or
             ``~/.cache/compfeat``.
 
@@ -141,7 +141,7 @@ class VISDataModule(pl.LightningDataModule):
         self.workers = workers
         self.seed = seed
         self.one_clip_per = one_clip_per
-        self.generator = generator
+        self.generator = generator.first(only_videos) if generator and only_videos else generator
         self.coco = coco
         self.coco_share = coco_share
         self.only_videos = only_videos
@@ -156,8 +156,8 @@ class VISDataModule(pl.LightningDataModule):
 
     @property
     def sources(self) -> list[tuple[Path, str]]:
-        """The (folder, split) of all annotations: training, validation, still images."""
-        splits = dict.fromkeys((self.folder, split) for split in (self.train_split, self.val_split) if split)
+        """The (folder, split) of all annotations: training, validation where it has a split, still images."""
+        splits = dict.fromkeys((self.folder, split) for split in (self.train_split, self._own_split) if split)
         return [*splits, *([self._stills] if self.coco else [])]
 
     @property
@@ -171,31 +171,46 @@ class VISDataModule(pl.LightningDataModule):
             stills = self._stills[1] if self.coco else None
             self.generator.write(self.root, filter(None, (self.train_split, self.val_split, stills)))
 
+    def choose_validation(self) -> None:
+        """Chooses the videos to validate on, whether or not their frames are on disk; enough for ``ground_truth``.
+
+        Sets ``val_annotations`` and ``val_videos`` (positions in them), and ``held_out``, the ids of the training
+        videos that are validated on, or None where the split's own are.
+
+        Raises:
+            FileNotFoundError: annotations or the list of ids are not there.
+            AnnotationError: annotations are broken, or there are too few videos to hold out from.
+        """
+        own = None
+        if not isinstance(self.holdout, str) and self._own_split is not None:
+            same = self._own_split == self.train_split
+            own = self.train_annotations if same else VISAnnotations.load(self.folder, self._own_split, self.cache)
+        self.held_out = self._held_out(own)
+        if own is None or self.held_out is not None:
+            self.val_annotations = self.train_annotations
+            chosen: Sequence[int] = self.train_annotations.positions(self.held_out or [])
+        else:
+            self.val_annotations = own
+            chosen = range(len(own))
+        self.val_videos = list(chosen[: self.only_videos])
+
     def setup(self, stage: str | None = None) -> None:
         """Reads the annotations and chooses the videos.
 
-        Sets ``val_annotations`` and ``val_videos`` (positions in them), ``held_out``, the ids of the training videos
-        that are validated on, or None where the split's own are, and, for stage "fit" or None, ``train_videos``.
+        Sets what ``choose_validation`` does, and, for stage "fit" or None, ``train_videos``.
 
         Raises:
             FileNotFoundError: annotations, frames or the list of ids are not there.
             AnnotationError: annotations are broken or of other classes to train than to validate on, or there are too
                 few videos to hold out from.
         """
-        own = self._own_validation()
-        self.held_out = self._held_out(own)
-        if own is None or self.held_out is not None:
-            self.val_annotations = self.train_annotations
-            held: Sequence[int] = self.train_annotations.positions(self.held_out or [])
-        else:
-            self.val_annotations = own
-            held = range(len(own))
-        self.val_videos = self._complete(held[: self.only_videos])
+        self.choose_validation()
+        self.val_videos = self._complete(self.val_videos)
         if stage in (None, "fit"):
             self._check_classes()
-            positions = range(len(self.train_annotations))
-            kept = positions if self.held_out is None else sorted(set(positions) - set(held))
-            self.train_videos = list(kept[: self.only_videos])
+            held = set(self.train_annotations.positions(self.held_out or []))
+            kept = [position for position in range(len(self.train_annotations)) if position not in held]
+            self.train_videos = kept[: self.only_videos]
             self._tell_missing_frames()
 
     @cached_property
@@ -203,33 +218,34 @@ class VISDataModule(pl.LightningDataModule):
         """The annotations of the training split, read when they are needed first."""
         return VISAnnotations.load(self.folder, self.train_split, self.cache)
 
-    def _own_validation(self) -> VISAnnotations | None:
-        """The annotations of ``val_split``, which may be without ground truth; None where it is not there."""
-        if self.val_split is None:
-            return None
-        if self.val_split == self.train_split:
-            return self.train_annotations
-        try:
-            return VISAnnotations.load(self.folder, self.val_split, self.cache)
-        except NotFound as error:
-            if self.holdout is None:
-                raise
-            _warn(str(error))
-            return None
+    @cached_property
+    def _own_split(self) -> str | None:
+        """``val_split``; None where it is not there, and training videos are held out in its place."""
+        if self.val_split is not None:
+            try:
+                find_annotations(self.folder, self.val_split)
+            except NotFound:
+                if self.holdout is None or not self.folder.is_dir():
+                    raise
+                _warn(f"no split {self.val_split} in {self.folder}: {self._held_out_videos} are held out")
+                return None
+        return self.val_split
+
+    @property
+    def _held_out_videos(self) -> str:
+        return f"the videos of {self.holdout}" if isinstance(self.holdout, str) else f"{self.holdout} training videos"
 
     def _held_out(self, own: VISAnnotations | None) -> list[int] | None:
         if isinstance(self.holdout, str):
             return read_ids(Path(self.holdout))
         if own is not None and own.has_annotations:
             return None
+        if self.holdout is None and own is None:
+            raise ValueError("there is nothing to validate on: set data.val_split or data.holdout")
         if own is not None:
-            _warn(f"NO GROUND TRUTH in {own.path}: nothing can be scored on the split {self.val_split}")
-        if self.holdout is None:
-            if own is None:
-                raise ValueError("there is nothing to validate on: set data.val_split or data.holdout")
-            return None
-        _warn(f"validating on {self.holdout} held-out videos of the split {self.train_split} (data.holdout) instead")
-        return hold_out(self.train_annotations, self.holdout)
+            instead = "" if self.holdout is None else f"; {self._held_out_videos} are held out"
+            _warn(f"NO GROUND TRUTH in {own.path}: nothing can be scored on the split {self.val_split}{instead}")
+        return None if self.holdout is None else hold_out(self.train_annotations, self.holdout)
 
     def _complete(self, positions: Sequence[int]) -> list[int]:
         """The videos all of whose frames are on disk: those that a network can be measured on."""

@@ -14,12 +14,14 @@ def hold_out(annotations: VISAnnotations, count: int) -> list[int]:
     """The ids of ``count`` videos to validate on, in the order of the file; the same for equal annotations, always.
 
     Raises:
-        AnnotationError: fewer than ``count`` + 1 videos are there.
+        AnnotationError: fewer than ``count`` + 1 videos are there, or nothing is known of them.
     """
+    if not annotations.has_annotations:
+        raise AnnotationError(f"there is no ground truth in {annotations.path}: its videos cannot be validated on")
     if not 0 < count < len(annotations):
         raise AnnotationError(
             f"cannot hold out {count} of the {len(annotations)} videos of {annotations.path}: "
-            "set data.holdout to fewer, or to null"
+            "set data.holdout to fewer, or data.val_split to videos of their own"
         )
     classes = [{track.label for track in video.tracks if not track.crowd} for video in annotations]
     return annotations.arrays.video_ids[stratify(classes, count)].tolist()
@@ -76,7 +78,7 @@ def read_ids(path: Path) -> list[int]:
         AnnotationError: a line is not a whole number.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no list of video ids at {path}: set data.holdout to one, to a number, or to null")
+        raise FileNotFoundError(f"no list of video ids at {path}: set data.holdout to one, or to a number")
     lines = [line.partition("#")[0].strip() for line in path.read_text().splitlines()]
     try:
         return [int(line) for line in lines if line]

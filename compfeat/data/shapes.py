@@ -111,6 +111,11 @@ class ShapesGenerator:
         if self.lookalikes and self.max_objects < 2:
             raise ValueError("shapes: lookalikes needs max_objects of at least 2; set lookalikes to 0 or raise it")
 
+    def first(self, count: int) -> "ShapesGenerator":
+        """The knobs that draw the same, but only the first ``count`` videos of each split and stills."""
+        kinds = [*(f"{split}_videos" for split in SPLITS), STILLS]
+        return replace(self, **{kind: min(count, getattr(self, kind)) for kind in kinds})
+
     def path(self, root: Path) -> Path:
         """The folder under ``root`` that belongs to these knobs and to no others."""
         knobs = {knob: float(value) for knob, value in asdict(self).items()}  # 1 and 1.0 are the same knob

@@ -38,10 +38,13 @@ def emptied(folder: Path, read: Iterable[Path]) -> Iterator[None]:
         read: the files of the video.
 
     Raises:
-        ValueError: the folder is in use, or by the names of what is to be written it holds the video itself, or what
-            nobody found in a video.
+        ValueError: the folder is a file or in use, or by the names of what is to be written it holds the video itself,
+            or what nobody found in a video.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(f"output={folder} is a file, or in one: give a folder") from error
     try:
         held = FileLock(folder / ".lock").acquire(blocking=False)
     except Timeout as error:

@@ -14,7 +14,7 @@ BOX_DIGITS = 2
 
 
 class Journal:
-    """Writes a line of json for each frame, which is on disk as soon as the frame was looked at::
+    """Writes a line of json for each frame, which is on disk as soon as the frame was looked at; of no frame no file::
 
         {"frame": 12, "time": 0.4, "objects": [{"identity": 3, "classes": {"dog": 0.93, "cat": 0.05},
          "box": [x1, y1, x2, y2], "mask": {"size": [height, width], "counts": "compressed RLE"}}]}
@@ -42,6 +42,8 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        if not self.frames:
+            self.path.unlink()
 
     def write(self, frame: int, time: float, seen: Sequence[Tube]) -> None:
         """The next frame; ``seen`` holds a tube of this frame for each object in it."""
@@ -127,6 +129,8 @@ class Findings:
     def _lines(self) -> Iterator[tuple[float, list[Tube]]]:
         with self._path.open(encoding="utf-8") as file:
             for line in file:
+                if not line.endswith("\n"):  # torn: the disk was full, or the machine died
+                    return
                 content = json.loads(line)
                 yield content["time"], [self._tube(content["frame"], entry) for entry in content["objects"]]
 

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
 from itertools import islice
@@ -21,6 +21,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from compfeat.files import IMAGE_SUFFIXES
+from compfeat.images import ImageError, read_image
 from compfeat.media.seeking import SeekError, Timetable, decode, decode_in_order, video_stream
 from compfeat.media.times import UNKNOWN_FPS, WHOLE, Clock, Part, VideoError
 
@@ -43,8 +44,9 @@ log = logging.getLogger(__name__)
 class FrameSource(Protocol):
     """The frames of one video, uint8 RGB ``[H, W, 3]``, upright and of square pixels, decoded as they are asked for.
 
-    Files and folders start anew with every ``iter()``. Transparency is dropped: what is transparent has the colour that
-    is stored there. Of more than 8 bits those that matter most are kept.
+    All are of one size: where it changes, VideoError is raised. Files and folders start anew with every ``iter()``.
+    Transparency is dropped: what is transparent has the colour that is stored there. Of more than 8 bits those that
+    matter most are kept.
 
     Attributes:
         name: of the video, without folder and suffix.
@@ -74,7 +76,7 @@ def open_frames(
     """Opens a video, or a part of it.
 
     Args:
-        source: a video file (mp4, mov, mkv, webm, gif, avi ...: ``FORMATS``), a folder of jpg or png images
+        source: a video file (mp4, mov, mkv, webm, gif, avi ...: ``FORMATS``), an image, a folder of jpg or png images
             or a pattern of images (``"frames/*.png"``), both in natural order, ``"camera:0"``, or the address of a
             stream (``rtsp://``, ``http://``, ``https://``).
         start: seconds from the video's beginning; frames that begin to be shown before are left out. Files that can
@@ -98,7 +100,9 @@ def open_frames(
     if path.is_dir():
         return Images(f"{path}", (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES), part)
     if path.is_file():
-        return VideoFile(path, part)
+        # one photo; FFmpeg takes but few for a video, and other images may move
+        photo = path.suffix.lower() in (".jpg", ".jpeg")
+        return Images(str(path), [path], part) if photo else VideoFile(path, part)
     if path.exists():
         raise VideoError(f"{path} is a pipe or a device, which cannot be read twice; save the video as a file")
     if matching := sorted(filter(os.path.isfile, glob.glob(str(source)))):
@@ -147,6 +151,9 @@ class VideoFile:
             raise VideoError(f"{path} holds no frames{'' if part == WHOLE else f' {part}'}")
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        return _of_one_size(self._upright(), lambda index: f"the frame at {self.times[index]:.2f} s of {self.path}")
+
+    def _upright(self) -> Iterator[np.ndarray]:
         end = 0.0
         for index, (seconds, frame) in enumerate(self._read()):
             if index == len(self.times):
@@ -220,20 +227,14 @@ class Images:
             raise VideoError(
                 f"{name} holds no frames {part}: its {len(files)} images are read as {FOLDER_FPS:g} a second"
             )
-        self.name = files[0].resolve().parent.name
+        self.name = files[0].stem if name == str(files[0]) else files[0].resolve().parent.name
         self.fps = FOLDER_FPS / part.every
         self.files: Sequence[Path] = [files[i] for i in chosen]
         self.times = [times[i] for i in chosen]
         self.length: int | None = len(self.files)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        shape = None
-        for file in self.files:
-            image = _read(file)
-            shape = shape or image.shape
-            if image.shape != shape:
-                raise VideoError(f"{file} is not of the size of the images before it; a video has one size")
-            yield image
+        return _of_one_size(map(_read, self.files), lambda index: str(self.files[index]))
 
 
 class Stream:
@@ -260,7 +261,9 @@ class Stream:
         self._stream.thread_type = "AUTO"
         self.clock = Clock.of(self._stream)
         self.fps = self.clock.fps / part.every
-        self._frames = self._read()
+        self._frames = _of_one_size(
+            self._read(), lambda index: f"the frame at {self.times[index]:.2f} s of {self.address}"
+        )
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self._frames
@@ -332,6 +335,20 @@ def _reason(error: av.FFmpegError) -> str:
     return f"no answer for {TIMEOUT:g} s" if isinstance(error, av.ExitError) else str(error.strerror)
 
 
+def _of_one_size(frames: Iterable[np.ndarray], told: Callable[[int], str]) -> Iterator[np.ndarray]:
+    """The frames up to one of another size than the first; ``told`` names that by its index in the VideoError."""
+    shape = None
+    for index, frame in enumerate(frames):
+        shape = shape or frame.shape
+        if frame.shape != shape:
+            (height, width, _), (first_height, first_width, _) = frame.shape, shape
+            raise VideoError(
+                f"{told(index)} has {width} x {height} pixels, those before it {first_width} x {first_height}: "
+                "a video has one size"
+            )
+        yield frame
+
+
 def _shown(frame: av.VideoFrame, ratio: Fraction | None) -> np.ndarray:
     """A frame as players show it; ``ratio`` is the width of its pixels over their height, where it is known."""
     image: np.ndarray = frame.to_ndarray(format="rgb24")
@@ -343,10 +360,10 @@ def _shown(frame: av.VideoFrame, ratio: Fraction | None) -> np.ndarray:
 
 
 def _read(file: Path) -> np.ndarray:
-    image = cv2.imread(str(file))
-    if image is None:
-        raise VideoError(f"{file} is not a readable image")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    try:
+        return read_image(file)
+    except ImageError as error:
+        raise VideoError(str(error)) from error
 
 
 def _natural(file: Path) -> list[tuple[int, str]]:

@@ -253,6 +253,12 @@ def test_progress_is_lines_in_a_pipe_or_silence(shown, cache, tmp_path):
     assert not {"\r", "\x1b", "%"} & set(done.stdout + done.stderr)
 
 
+@pytest.mark.parametrize("data", options("data"))
+def test_one_step_can_be_tried_on_every_data_set(data):
+    cfg = compose_config("train", f"data={data}", "debug=smoke", "data.root=x").data
+    assert cfg.only_videos == 4 and (cfg.generator is None or "_target_" in cfg.generator)
+
+
 @pytest.mark.parametrize("model", options("model"))
 def test_one_real_step_of_everything(model, cache, tmp_path):
     command("train.py", f"model={model}", "debug=smoke", f"hydra.run.dir={tmp_path}", cache=cache)
@@ -327,6 +333,7 @@ def test_results_of_any_system_are_measured_without_their_frames(shared_data, ca
     told = command("scripts/evaluate.py", *call, cache=cache, code=2).stderr
     assert f"{truth} is not in the YouTube-VIS format" in told
     assert "ckpt=PATH or results=PATH" in command("scripts/evaluate.py", *call[1:], cache=cache, code=2).stderr
+    assert "are both given" in command("scripts/evaluate.py", *call, "ckpt=a", cache=cache, code=2).stderr
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,11 @@ def test_to_coco_video_and_back(tmp_path, cache):
     root = write_data_set(tmp_path / "data")
     images = root / "train" / "JPEGImages"
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    done = command("scripts/convert.py", "coco_video", f"source={root}", f"output={tmp_path / 'c.json'}", cache=cache)
+    here = tmp_path / "here"
+    here.mkdir()
+    arguments = ["coco_video", f"source={root}", f"output={tmp_path / 'c.json'}"]
+    done = command("scripts/convert.py", *arguments, cache=cache, cwd=here)
+    assert not list(here.iterdir())
     assert f"converted: 3 videos, 7 frames, 6 objects in {tmp_path / 'c.json'}" in done.stdout
     arguments = ["coco", f"source={tmp_path / 'c.json'}", f"images={images}", f"output={tmp_path / 'out'}"]
     done = command("scripts/convert.py", *arguments, cache=cache)
@@ -37,7 +41,9 @@ def test_errors_that_the_checks_find_end_with_exit_code_1(tmp_path, cache):
         cv2.imwrite(str(tmp_path / "Annotations" / "v" / f"{name}.png"), np.ones((20, 40), np.uint8))
     cut = tmp_path / "JPEGImages" / "v" / "1.jpg"
     cut.write_bytes(cut.read_bytes()[:-100])
-    arguments = ["davis", f"source={tmp_path}", "classes=cat"]
+    several = command("scripts/convert.py", "davis", "source=a", "output=b", "classes=[cat,dog]", cache=cache, code=2)
+    assert "classes: give the one class of all objects, or FILE.json" in several.stderr
+    arguments = ["davis", f"source={tmp_path}", "classes=[cat]"]
     done = command("scripts/convert.py", *arguments, f"output={tmp_path / 'out'}", cache=cache, code=2)
     assert "is in the source, into which nothing is written" in done.stderr and not (tmp_path / "out").exists()
     out = tmp_path.with_name(f"{tmp_path.name}-out")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import untrained
-from generated import write_clip
+from generated import write_clip, write_clip_of_two_sizes
 from omegaconf import OmegaConf
 from one_object import predictor
 from PIL import Image
@@ -21,7 +21,7 @@ from pycocotools import mask as rle
 from shell import command as run
 
 from compfeat.commands import predict as command
-from compfeat.commands.predict import chosen, find_objects, require_known, write_outputs
+from compfeat.commands.predict import chosen, find_objects, known, write_outputs
 from compfeat.findings import folder
 from compfeat.findings.folder import emptied
 from compfeat.findings.journal import Track
@@ -81,6 +81,20 @@ def test_a_stream_is_recorded_and_drawn_on_afterwards(tmp_path):
         assert sum(1 for _ in container.decode(video=0)) == 12
 
 
+class Silent:
+    """A camera of which no frame comes, perhaps until somebody has had enough."""
+
+    name, fps, length, times, files, sound, live = "camera:0", 25.0, None, [], (), None, True
+
+    def __init__(self, interrupting=False):
+        self.interrupting = interrupting
+
+    def __iter__(self):
+        if self.interrupting:
+            raise KeyboardInterrupt
+        return iter(())
+
+
 @pytest.fixture
 def interruptible():
     """Ctrl-C as in a terminal, also where the tests were started in the background, in which shells ignore it."""
@@ -112,7 +126,7 @@ def test_an_interrupt_ends_the_video_not_what_was_found(live, tmp_path):
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_an_interrupt_before_the_first_frame_leaves_no_video(tmp_path):
+def test_an_interrupt_before_the_first_frame_leaves_nothing(tmp_path, monkeypatch, capsys):
     @contextmanager
     def interrupting(description, total, unit):
         signal.raise_signal(signal.SIGINT)
@@ -120,7 +134,12 @@ def test_an_interrupt_before_the_first_frame_leaves_no_video(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         written(write_clip(tmp_path / "clip.mp4"), tmp_path / "out", show=interrupting)
-    assert not list(tmp_path.glob("out/*.mp4"))
+    assert not list(tmp_path.glob("out/*"))
+    monkeypatch.setattr(command, "open_frames", lambda *_: Silent(interrupting=True))
+    for outputs in (["tracks"], ALL):
+        with pytest.raises(KeyboardInterrupt):
+            called(monkeypatch, "camera:0", output=str(tmp_path / "out"), write=outputs)
+        assert [path.name for path in tmp_path.glob("out/*")] == [".lock"] and not capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("interruptible")
@@ -138,7 +157,7 @@ def test_what_was_found_before_a_fault_is_written(tmp_path, monkeypatch, capsys)
     for index in range(9):
         Image.new("RGB", (64, 48)).save(images / f"{index}.png")
     (images / "7.png").write_text("no image")
-    with pytest.raises(VideoError, match="7.png is not a readable image"):
+    with pytest.raises(VideoError, match="cannot read the image .*7.png: it is broken"):
         called(monkeypatch, images, output=str(tmp_path / "out"), write=ALL)
     assert "1 objects found in 7 frames" in capsys.readouterr().out.replace("\n", " ")
     for name in ("overlay.mp4", "video.mp4"):
@@ -146,18 +165,20 @@ def test_what_was_found_before_a_fault_is_written(tmp_path, monkeypatch, capsys)
     assert len(json.loads((tmp_path / "out" / "results.json").read_text())[0]["segmentations"]) == 7
 
 
+def test_what_was_found_before_the_size_changed_is_written(tmp_path, monkeypatch):
+    with pytest.raises(VideoError, match="a video has one size"):
+        called(monkeypatch, write_clip_of_two_sizes(tmp_path), output=str(tmp_path / "out"), write=ALL)
+    entry, *_ = json.loads((tmp_path / "out" / "results.json").read_text())
+    for name in ("overlay.mp4", "video.mp4"):
+        assert len(list(open_frames(tmp_path / "out" / name))) == len(entry["segmentations"]) >= 8
+
+
 def test_a_stream_without_a_frame_is_an_error(tmp_path, monkeypatch):
-    class Silent:
-        name, fps, length, times, files, sound, live = "camera:0", 25.0, None, [], (), None, True
-
-        def __iter__(self):
-            return iter(())
-
     monkeypatch.setattr(command, "open_frames", lambda *_: Silent())
     for outputs in (["tracks"], ALL):
         with pytest.raises(VideoError, match="no frame of camera:0 came"):
             called(monkeypatch, "camera:0", output=str(tmp_path / "out"), write=outputs)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {".lock", "frames.jsonl"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {".lock"}
 
 
 def test_what_holds_all_masks_is_left_out_where_there_are_too_many(tmp_path, monkeypatch, capsys):
@@ -168,7 +189,7 @@ def test_what_holds_all_masks_is_left_out_where_there_are_too_many(tmp_path, mon
     assert "not written: page, results, coco_video; 6 masks are more than the 5" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("classes", "kept"), [(None, {1, 2}), ([], {1, 2}), (["dog"], {2})])
+@pytest.mark.parametrize(("classes", "kept"), [([], {1, 2}), (["dog"], {2})])
 def test_where_no_class_is_asked_for_objects_of_any_are_drawn(classes, kept):
     tracks = {1: Track(1, 1, "cat", 0.9), 2: Track(2, 2, "dog", 0.8), 3: Track(3, 2, "dog", 0.2)}
     assert chosen(SimpleNamespace(tracks=tracks), 0.3, classes) == kept
@@ -188,7 +209,7 @@ def test_the_video_itself_is_never_replaced(name, tmp_path, monkeypatch):
     before = clip.read_bytes()
     (tmp_path / "link.mp4").symlink_to(name)
     monkeypatch.chdir(tmp_path)
-    for video, output in [(name, "."), (clip, ""), ("link.mp4", tmp_path)]:
+    for video, output in [(name, "."), ("link.mp4", tmp_path)]:
         with pytest.raises(ValueError, match=f"{name} is read and would be replaced; give another folder"):
             called(monkeypatch, video, output=str(output), write=["page"], start=0.1)
     (tmp_path / "frames.jsonl").touch()  # an own folder, whose video is looked at again
@@ -222,6 +243,15 @@ def test_brackets_in_the_name_of_a_folder_are_no_markup(tmp_path, monkeypatch, c
     assert capsys.readouterr().out.endswith("drawn: run [v1]x[/y]\n")
 
 
+def test_what_is_no_folder_to_write_to_is_told(tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / "clip.mp4", count=3)
+    for output in (clip, clip / "out"):
+        with pytest.raises(ValueError, match=f"output={output} is a file, or in one: give a folder"):
+            called(monkeypatch, clip, output=str(output))
+    with pytest.raises(ValueError, match="output= names no folder; the current folder is ."):
+        called(monkeypatch, clip, output="")
+
+
 def test_files_of_somebody_else_are_not_replaced(tmp_path, monkeypatch):
     (tmp_path / "results.json").write_text("of weeks")
     with pytest.raises(ValueError, match="results.json is there, and of no video looked at before; give another"):
@@ -252,8 +282,9 @@ def test_nothing_is_written_where_it_is_called(tmp_path, cache):
 
 
 def test_a_class_that_the_network_does_not_know_is_named():
-    require_known(["dog"], ["cat", "dog"])
+    for classes, names in [(None, []), ([], []), (["dog"], ["dog"]), ("dog", ["dog"]), ("dog,cat", ["dog", "cat"])]:
+        assert known(classes, ["cat", "dog"]) == names
     with pytest.raises(ValueError, match="knows no 'dgo'; did you mean dog"):
-        require_known(["dgo"], ["cat", "dog"])
+        known(["dgo"], ["cat", "dog"])
     with pytest.raises(ValueError, match="knows no 'bicycle'; it knows cat, dog"):
-        require_known(["bicycle"], ["cat", "dog"])
+        known("bicycle", ["cat", "dog"])

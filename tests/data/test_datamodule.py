@@ -15,6 +15,7 @@ from compfeat.data.clips.ytvis import YTVISClips
 from compfeat.data.datamodule import EpochSampler, VISDataModule
 from compfeat.data.errors import AnnotationError
 from compfeat.data.shapes import ShapesGenerator
+from compfeat.images import ImageError
 
 
 @pytest.mark.parametrize("mode", ["random", "uniform"])
@@ -119,7 +120,7 @@ def test_broken_frames_and_masks_are_named(tmp_path, monkeypatch):
     dataset = clips(write_data_set(tmp_path))
     frame = tmp_path / "train" / "JPEGImages" / "v2" / "0.png"
     frame.write_bytes(b"")
-    with pytest.raises(AnnotationError, match="v2/0.png: it is broken"):
+    with pytest.raises(ImageError, match="v2/0.png: it is broken"):
         dataset[0, 1]
     cv2.imwrite(str(frame), np.zeros((WIDTH, HEIGHT, 3), np.uint8))
     with pytest.raises(AnnotationError, match="v2/0.png has 20 x 40 pixels, but its annotations are of 40 x 20"):

@@ -1,3 +1,4 @@
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -52,7 +53,7 @@ def root(tmp_path):
 
 def test_training_videos_stand_in_for_a_split_without_ground_truth(root, caplog):
     data = held_out(root, 2)
-    assert "NO GROUND TRUTH" in caplog.text and "validating on 2 held-out videos of the split train" in caplog.text
+    assert "NO GROUND TRUTH" in caplog.text and "2 training videos are held out" in caplog.text
     validated = [video.id for video in data.val_dataloader()]
     assert len(validated) == 2 and validated == data.held_out
     assert [video["id"] for video in data.ground_truth["videos"]] == validated
@@ -82,6 +83,8 @@ def test_a_list_of_ids_goes_before_everything(root, tmp_path):
 def test_what_cannot_be_held_out_is_told(root, tmp_path):
     with pytest.raises(AnnotationError, match="cannot hold out 6 of the 6 videos .*: set data.holdout"):
         held_out(root, 6)
+    with pytest.raises(AnnotationError, match="there is no ground truth in .*valid.json"):
+        held_out(root, 2, train_split="valid")
     with pytest.raises(FileNotFoundError, match="no list of video ids at .*gone.txt"):
         held_out(root, str(tmp_path / "gone.txt"))
     path = tmp_path / "ids.txt"
@@ -99,10 +102,25 @@ def test_what_cannot_be_held_out_is_told(root, tmp_path):
 
 def test_a_missing_split_is_told_and_replaced(root, caplog):
     data = held_out(root, 2, val_split="test")
-    assert "no annotations of the split test" in caplog.text and len(data.held_out) == 2
+    assert [record.message for record in caplog.records] == [f"no split test in {root}: 2 training videos are held out"]
+    assert len(data.held_out) == 2 and (root, "test") not in data.sources
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        held_out(root / "gone", 2)
 
 
 def test_evaluation_needs_no_training_split(tmp_path):
     data = VISDataModule(str(write_data_set(tmp_path, split="valid")), workers=0)
     data.setup("validate")
     assert len(data.val_dataloader()) == 3 and data.ground_truth is not None
+
+
+@pytest.mark.parametrize("options", [{"holdout": 2}, {"holdout": "ids.txt"}, {"only_videos": 1}])
+def test_the_truth_is_that_of_the_same_videos_without_their_frames(options, root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_ids([5, 2], tmp_path / "ids.txt")
+    data = held_out(root, options.pop("holdout", 3), **options)
+    shutil.rmtree(root / "train")
+    for place in (root, root / "train.json"):
+        alone = VISDataModule(str(place), holdout=data.holdout, **options, val_split=None)
+        alone.choose_validation()
+        assert alone.ground_truth == data.ground_truth and 0 < len(data.ground_truth["videos"]) < 6

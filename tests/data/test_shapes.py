@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from compfeat.data.datamodule import VISDataModule
 from compfeat.data.drawing import BACKGROUNDS, CLASSES, draw_background
 from compfeat.data.shapes import ShapesGenerator
 from compfeat.masks import decode_mask
@@ -47,6 +48,15 @@ def test_a_written_folder_is_left_alone_and_nothing_else_is_left(tmp_path):
     assert (folder / "train/instances.json").read_text() == "mine"
     assert list(tmp_path.iterdir()) == [folder]
     assert sorted(path.name for path in folder.iterdir()) == ["test", "train", "valid"]
+
+
+def test_the_first_videos_are_the_same_whether_or_not_others_are_drawn(written, tmp_path):
+    few = ShapesGenerator(**TINY, degraded=0, occlusion=1, lookalikes=1, jumps=0.5).first(1)
+    assert (few.train_videos, few.valid_videos, few.test_videos, few.stills) == (1, 1, 1, 0)
+    drawn = files(few.write(tmp_path, ["train"]) / "train/JPEGImages")
+    assert len(drawn) == 5 and drawn.items() <= files(written / "train/JPEGImages").items()
+    data = VISDataModule(str(tmp_path), generator=ShapesGenerator(**TINY), only_videos=1)
+    assert data.generator == ShapesGenerator(**TINY | dict(train_videos=1, valid_videos=1))
 
 
 def test_a_split_is_drawn_when_it_is_wanted_and_is_the_same_then(written, tmp_path):

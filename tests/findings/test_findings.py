@@ -57,6 +57,14 @@ def test_a_line_is_on_disk_as_soon_as_its_frame_was_looked_at(tmp_path):
     assert rle.decode(entry["mask"]).sum() == 60
 
 
+def test_a_line_that_was_torn_is_no_frame(findings, tmp_path):
+    path = tmp_path / "out" / "frames.jsonl"
+    path.write_text(path.read_text()[:-20])
+    torn = Findings(path, NAMES, votes=False)
+    assert torn.times == [0, 0.125, 0.25] and list(torn.tracks) == [7]
+    assert len(list(torn.frames({7}))) == 3
+
+
 def test_what_was_written_comes_back_whole_and_frame_by_frame(findings):
     assert (findings.times, findings.masks) == ([0, 0.125, 0.25, 0.375], 4)
     assert [(t.identity, t.name, t.score) for t in findings.tracks.values()] == [

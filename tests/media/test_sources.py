@@ -127,7 +127,7 @@ def test_a_folder_is_read_in_natural_order(tmp_path):
     for _ in range(2):
         assert [f[0, 0].tolist() for f in source] == [[1, 0, 0], [9, 0, 0], [10, 0, 0]]
     cv2.imwrite(str(tmp_path / "11.png"), np.zeros((5, 6, 3), np.uint8))
-    with pytest.raises(VideoError, match="11.png is not of the size"):
+    with pytest.raises(VideoError, match="11.png has 6 x 5 pixels, those before it 6 x 4: a video has one size"):
         list(open_frames(tmp_path))
 
 
@@ -221,6 +221,25 @@ def test_images_of_all_kinds_become_rgb(image, tmp_path):
     cv2.imwrite(str(tmp_path / "0.png"), image)
     (frame,) = open_frames(tmp_path)
     assert frame.dtype == np.uint8 and (frame == np.full((4, 6, 3), 77)).all()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "JPEG", "png", "webp", "bmp", "tiff"])
+def test_a_lone_image_is_a_video_of_one_frame(suffix, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / f"photo.{suffix}"), picture)
+    source = open_frames(tmp_path / f"photo.{suffix}")
+    assert source.name == "photo" and [frame.shape for frame in source] == [(48, 64, 3)]
+
+
+def test_an_image_that_is_cut_short_is_no_frame(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "0.jpg"), noise)
+    cv2.imwrite(str(tmp_path / "1.jpg"), noise)
+    os.truncate(tmp_path / "1.jpg", 1000)
+    frames = iter(open_frames(tmp_path))
+    next(frames)
+    with pytest.raises(VideoError, match="1.jpg: it is broken or cut short"):
+        next(frames)
 
 
 def test_a_pattern_takes_the_images_that_match_in_natural_order(tmp_path):

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import create_server
 
 import pytest
-from generated import write_clip
+from generated import write_clip, write_clip_of_two_sizes
 
 from compfeat.media import sources
 from compfeat.media.sources import VideoError, open_frames
@@ -55,6 +55,16 @@ def test_a_stream_that_breaks_off_ends(tmp_path, caplog):
     with served(content[: len(content) // 2], stated_length=len(content)) as host:
         assert 20 < len(list(open_frames(f"http://{host}/clip.ts"))) < 70
     assert [record.message for record in caplog.records] == [f"http://{host}/clip.ts broke off: Input/output error"]
+
+
+def test_a_size_that_changes_is_told_of_files_and_streams(tmp_path):
+    path = write_clip_of_two_sizes(tmp_path)
+    with served(path.read_bytes()) as host:
+        for source in (str(path), f"http://{host}/two.ts"):
+            shapes = []
+            with pytest.raises(VideoError, match=f"s of {source} has 96 x 80 pixels, those before it 64 x 48"):
+                shapes.extend(frame.shape for frame in open_frames(source))
+            assert len(shapes) >= 8 and set(shapes) == {(48, 64, 3)}
 
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])

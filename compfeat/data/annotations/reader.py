@@ -64,35 +64,43 @@ class VISAnnotations(Sequence[Video]):
 
     Attributes:
         path: the json file.
-        image_root: the folder that the file names are relative to.
         arrays: what the json holds, mapped into memory.
         categories: the classes, by ascending id; a label is the 1-based position in this list.
     """
 
-    def __init__(self, path: Path, image_root: Path, index: AnnotationIndex) -> None:
+    def __init__(self, root: Path, split: str, path: Path, index: AnnotationIndex) -> None:
         self.path = path
-        self.image_root = image_root
         self.arrays = index
         self.categories = [Category(identity, name) for identity, name in index.categories]
+        self._root = root
+        self._split = split
 
     @classmethod
     def load(cls, root: str | Path, split: str, cache: Path | None = None) -> "VISAnnotations":
-        """Finds the annotations and frames of a split under ``root``, whichever known layout they are in.
+        """Finds the annotations of a split under ``root``, whichever known layout they are in.
 
         Args:
-            root: folder of the data set.
+            root: folder of the data set, or the json file itself.
             split: its name, as in the names of files and folders.
             cache: folder under which the index is kept; by default ``$COMPFEAT_CACHE`` or ``~/.cache/compfeat``.
 
         Raises:
-            FileNotFoundError: the json or the frames are not there.
+            FileNotFoundError: the json is not there.
             AnnotationError: the json is neither in the YouTube-VIS nor in the COCO format.
         """
         path = find_annotations(Path(root), split)
-        index = AnnotationIndex.open(path, cache)
-        videos = range(0, len(index.video_ids), max(1, len(index.video_ids) // LOOKED_AT))
-        looked = [name for video in videos for name in index.frame_names(video)[:1]]
-        return cls(path, find_images(Path(root), split, looked), index)
+        return cls(Path(root), split, path, AnnotationIndex.open(path, cache))
+
+    @cached_property
+    def image_root(self) -> Path:
+        """The folder that the file names are relative to, looked for when it is needed first.
+
+        Raises:
+            FileNotFoundError: the frames are not there.
+        """
+        videos = range(0, len(self), max(1, len(self) // LOOKED_AT))
+        looked = [name for video in videos for name in self.arrays.frame_names(video)[:1]]
+        return find_images(self._root, self._split, looked)
 
     @property
     def has_annotations(self) -> bool:

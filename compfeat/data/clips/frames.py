@@ -1,4 +1,4 @@
-"""The pixels of frames on disk, decoded at no larger a scale than is needed."""
+"""The pixels of annotated frames, decoded at no larger a scale than is needed."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from compfeat.data.errors import AnnotationError
+from compfeat.images import decode_image, read_bytes
 
 REDUCED = {  # flags to decode RGB at 1 / r of the scale
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
@@ -16,13 +17,8 @@ REDUCED = {  # flags to decode RGB at 1 / r of the scale
 SAME_SHAPE = 0.05  # difference in the ratio of the sides up to which a frame is the one annotated, only scaled
 
 
-def read_image(path: Path) -> np.ndarray:
-    """An image as uint8 RGB ``[H, W, 3]``; AnnotationError when it is missing or broken."""
-    return _decode(path, _read_bytes(path), cv2.IMREAD_COLOR_RGB)
-
-
 def read_scaled(path: Path, stated: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-    """An image scaled to a size, as uint8 RGB ``[H, W, 3]``; AnnotationError when it is missing or broken.
+    """An image scaled to a size, as uint8 RGB ``[H, W, 3]``.
 
     A JPEG is decoded at the smallest of 1, 1/2, 1/4 and 1/8 of its scale that is not below the size, which leaves out
     most of the work.
@@ -31,12 +27,16 @@ def read_scaled(path: Path, stated: tuple[int, int], size: tuple[int, int]) -> n
         path: of the image.
         stated: (height, width) that it should have on disk; another scale of the same shape will do.
         size: (height, width) of the result.
+
+    Raises:
+        ImageError: it is missing or broken.
+        AnnotationError: it is of another shape than stated.
     """
-    content = _read_bytes(path)
+    content = read_bytes(path)
     reduction = _reduction(path, stated, size)
-    image = _decode(path, content, REDUCED[reduction])
+    image = decode_image(path, content, REDUCED[reduction])
     if reduction > 1 and image.shape[:2] != _reduced(stated, reduction):  # it might have become too small
-        image = _decode(path, content, cv2.IMREAD_COLOR_RGB)
+        image = decode_image(path, content, cv2.IMREAD_COLOR_RGB)
     if abs(image.shape[0] * stated[1] / (image.shape[1] * stated[0]) - 1) > SAME_SHAPE:
         raise AnnotationError(
             f"the frame {path} has {image.shape[1]} x {image.shape[0]} pixels, but its annotations are of "
@@ -51,21 +51,6 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return image
     shrinks = size[0] < image.shape[0]
     return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-def _read_bytes(path: Path) -> np.ndarray:
-    """The content of a file: decoded from memory, a JPEG that is cut short is an error, and no grey area."""
-    try:
-        return np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise AnnotationError(f"cannot read the frame {path}: {error.strerror}") from error
-
-
-def _decode(path: Path, content: np.ndarray, flags: int) -> np.ndarray:
-    image = cv2.imdecode(content, flags) if len(content) else None
-    if image is None:
-        raise AnnotationError(f"cannot read the frame {path}: it is broken")
-    return image
 
 
 def _reduction(path: Path, stated: tuple[int, int], size: tuple[int, int]) -> int:

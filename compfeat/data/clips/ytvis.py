@@ -9,10 +9,11 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from compfeat.data.annotations.reader import Track, VISAnnotations
-from compfeat.data.clips.frames import read_image, read_scaled
+from compfeat.data.clips.frames import read_scaled
 from compfeat.data.clips.sampler import ClipFrames, ClipSampler
 from compfeat.data.clips.transforms import ClipFlip, fit, frame_target, to_tensor
 from compfeat.data.errors import AnnotationError
+from compfeat.images import read_image
 from compfeat.masks import decode_mask
 from compfeat.structures import Clip
 

@@ -7,10 +7,10 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as rle
 
-from compfeat.data.clips.frames import read_image
 from compfeat.data.convert.labelled import LabelledObject, LabelledVideo
 from compfeat.data.errors import AnnotationError
 from compfeat.files import IMAGE_SUFFIXES, read_json
+from compfeat.images import read_image
 from compfeat.structures import RLE, Category
 
 VOID = 255  # a region in which nothing counts

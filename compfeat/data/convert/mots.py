@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from compfeat.data.annotations.entries import read_text
-from compfeat.data.clips.frames import read_image
 from compfeat.data.convert.labelled import LabelledObject, LabelledVideo
 from compfeat.data.errors import AnnotationError
 from compfeat.files import IMAGE_SUFFIXES
+from compfeat.images import read_image
 from compfeat.masks import whole_rle
 from compfeat.structures import RLE, Category
 

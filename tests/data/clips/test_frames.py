@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from compfeat.data.annotations.layout import missing_frames
-from compfeat.data.clips.frames import read_image, read_scaled
-from compfeat.data.errors import AnnotationError
+from compfeat.data.clips.frames import read_scaled
+from compfeat.images import ImageError, read_image
 
 
 @pytest.fixture
@@ -69,9 +69,9 @@ def test_what_cannot_be_read_is_named(tmp_path, jpeg):
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "cut.jpg").write_bytes(jpeg.read_bytes()[:-2000])
     for name in ("broken.jpg", "empty.jpg", "cut.jpg", "gone.jpg"):
-        with pytest.raises(AnnotationError, match=name):
+        with pytest.raises(ImageError, match=name):
             read_scaled(tmp_path / name, (8, 16), (4, 8))
-        with pytest.raises(AnnotationError, match=name):
+        with pytest.raises(ImageError, match=name):
             read_image(tmp_path / name)
 
 
