@@ -12,7 +12,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from compfeat.quantities import Count, Natural, Positive, Share, Weight
+from compfeat.quantities import Count, Natural, Positive, Seconds, Share, Weight
 
 
 class ConfigError(ValueError):
@@ -36,6 +36,7 @@ NARROWER: dict[str, dict[str, Any]] = {  # than what libraries annotate their co
     },
     "pytorch_lightning.loggers.CSVLogger": {"flush_logs_every_n_steps": Count},
     "pytorch_lightning.callbacks.ModelCheckpoint": {"every_n_epochs": Count | None},
+    "datetime.timedelta": {"seconds": Seconds},
 }
 
 
@@ -121,9 +122,9 @@ def _arguments(name: str) -> tuple[dict[str, Any], Any]:
         hints = get_type_hints(function, include_extras=True)
     except NameError:  # a library names there what it imports for type checkers only
         hints = {}
-    hints |= NARROWER.get(name, {})
     parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
     named = {p.name: hints.get(p.name, Any) for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    named |= NARROWER.get(name, {})  # what a constructor in C does not tell
     return named, Any if any(p.kind == p.VAR_KEYWORD for p in parameters) else None
 
 

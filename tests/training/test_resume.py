@@ -28,7 +28,7 @@ RUN = [
     "data.batch_size=2",
     f"trainer.max_epochs={EPOCHS}",
     "trainer.log_every_n_steps=1",
-    "callbacks.meanwhile.train_time_interval.minutes=0",  # after every step
+    "callbacks.meanwhile.train_time_interval.seconds=0.0",  # after every step
 ]
 
 
