@@ -78,11 +78,9 @@ def _placed(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _with(line: str, comment: str) -> str:
-    beside = f"{fill(line, WIDTH, subsequent_indent='    ', break_on_hyphens=False):<{COLUMN - 2}}"
-    if not comment:
-        return beside.rstrip()
-    told = wrap(comment, WIDTH - COLUMN - 2)
-    first = (
-        f"{beside}  # {told[0]}" if len(beside) + len(told[0]) + 4 <= WIDTH else f"{beside}\n{'':<{COLUMN}}# {told[0]}"
-    )
-    return "\n".join([first, *(f"{'':<{COLUMN}}# {more}" for more in told[1:])])
+    """A line and its comment: beside it, or below it where there is no place."""
+    line = fill(line, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    told = [f"{'':<{COLUMN}}# {part}" for part in wrap(comment, WIDTH - COLUMN - 2)]
+    if told and len(beside := f"{line:<{COLUMN - 2}}  {told[0].lstrip()}") <= WIDTH:
+        return "\n".join([beside, *told[1:]])
+    return "\n".join([line, *told])
