@@ -57,6 +57,7 @@ USER_ERRORS = (
     OSError,
     NonFiniteLoss,
 )
+MISLEADING = ("Ambiguous value", "Could not override", "Config group override must be")  # what Hydra says
 UNKNOWN = re.compile(r"Could not override '([\w.]+)'")
 HELP = {"-h", "--help"}
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -140,7 +141,7 @@ def _told_better(error: Exception, config_name: str) -> Exception:
     A sweep that it could not compose it takes for one run with ambiguous values; a key that is not there it advises to
     add, and nobody would heed it; of a group that is null it does not say what to do.
     """
-    if not isinstance(error, HydraException):
+    if not str(error).startswith(MISLEADING):
         return error
     overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     with initialize_config_dir(str(CONF), version_base="1.3"):
