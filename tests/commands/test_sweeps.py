@@ -15,6 +15,7 @@ from shell import ROOT, command
 from compfeat.commands.launch import _changed
 from compfeat.experiments.record import Run
 from compfeat.experiments.tables import paper_tables
+from compfeat.models.weights import digest
 
 TINY = [
     "data.generator.train_videos=4",
@@ -198,14 +199,17 @@ def test_agents_of_a_dashboard_are_sent_for_the_rows_of_a_table():
     assert (ROOT / sweep["program"]).is_file()
 
 
-def test_processes_of_torchrun_train_one_network(cache, tmp_path):
+def test_processes_of_torchrun_train_one_network_from_a_start_that_one_of_them_makes(cache, tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "train.py"]
-    small = [argument for argument in TINY if not argument.startswith("trainer.")]
-    call = [*torchrun, *small, "trainer=ddp_cpu", "trainer.max_epochs=1", "evaluation=[scores]", "data.batch_size=1"]
+    start = f"weights_from.path={tmp_path}/detector/checkpoints/last.ckpt"
+    call = [*torchrun, *TINY, "trainer=ddp_cpu", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
+    call += ["recipe=comparison", start, f"weights_from.overrides='{DETECTOR}'", f"hydra.run.dir={tmp_path}/run"]
+    call += ["evaluation=[scores]", "data.batch_size=1", "data.generator.valid_videos=2", "callbacks.overlays=null"]
     environment = os.environ | {"COMPFEAT_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-    call += ["data.generator.valid_videos=2", "callbacks.overlays=null", f"hydra.run.dir={tmp_path}"]
     done = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    run = Run.read(tmp_path)
+    run = Run.read(tmp_path / "run")
     assert (run.status, run.steps) == ("finished", 2)  # of two clips each
-    assert (tmp_path / "scores/metrics.json").is_file()
+    assert run.weights == digest(tmp_path / "detector/checkpoints/last.ckpt")
+    assert done.stdout.count("first what networks start from") == 1
+    assert (tmp_path / "run/scores/metrics.json").is_file()
