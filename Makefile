@@ -29,7 +29,7 @@ demo: $(READY) ## train a small network on the built-in data set, measure it, wr
 	$(BIN)/python scripts/evaluate.py ckpt=outputs/demo/checkpoints/last.ckpt output=outputs/demo $(DEMO) data.val_split=test
 	$(BIN)/python scripts/predict.py ckpt=outputs/demo/checkpoints/last.ckpt output=outputs/demo/video score=0.5 video=$$(ls -d outputs/demo/data/*/test/JPEGImages/0033)
 
-detector: $(READY) ## the detector that networks on the built-in data set start from, half an hour; sweeps make it by themselves
+detector: $(READY) ## the detector that networks on the built-in data set start from, less than an hour; sweeps make it by themselves
 	$(BIN)/python train.py experiment=detector rerun=false
 
 DATA ?= shapes_ablation
