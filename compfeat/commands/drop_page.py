@@ -280,10 +280,10 @@ def _described(found: Found, keep: float) -> Markup:
     if not (found.folder / "page.html").exists():
         page = Markup("<p>These are more masks than a browser holds: there is the overlay video, but no page.</p>")
     return Markup(
-        "<p>{} objects found in {} frames, {} of them drawn. To keep (here only for {:g} minutes): {}</p>"
+        "<p>Objects found in {} frames: {}, drawn: {}. To keep (here only for {:g} minutes): {}</p>"
         "{}<details><summary>Overlay video</summary>"
         '<video src="{}/overlay.mp4" controls preload="none"></video></details>'
-    ).format(found.objects, found.frames, found.drawn, keep / 60, Markup(", ").join(links), page, at)
+    ).format(found.frames, found.objects, found.drawn, keep / 60, Markup(", ").join(links), page, at)
 
 
 def _size(path: Path) -> str:

@@ -84,8 +84,9 @@ def predict(cfg: PredictConfig) -> None:
                 findings = _findings(predictor, folder)
                 kept = chosen(findings, cfg.score, classes)
                 write_outputs(predictor, frames, findings, kept, folder, cfg.write, progress)
-                found = f"{len(findings.tracks)} objects found in {len(findings.times)} frames"
-                console.print(f"{found}, {len(kept)} of them drawn: {folder}", soft_wrap=True, markup=False)
+                found = f"objects found in {len(findings.times)} frames: {len(findings.tracks)}"
+                drawn = f"drawn, with score={cfg.score:g}: {len(kept)}"
+                console.print(f"{found}; {drawn}; see {folder}", soft_wrap=True, markup=False)
 
 
 def known(classes: str | Sequence[str] | None, class_names: Sequence[str]) -> list[str]:

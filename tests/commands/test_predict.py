@@ -159,7 +159,7 @@ def test_what_was_found_before_a_fault_is_written(tmp_path, monkeypatch, capsys)
     (images / "7.png").write_text("no image")
     with pytest.raises(VideoError, match="cannot read the image .*7.png: it is broken"):
         called(monkeypatch, images, output=str(tmp_path / "out"), write=ALL)
-    assert "1 objects found in 7 frames" in capsys.readouterr().out.replace("\n", " ")
+    assert "objects found in 7 frames: 1; drawn, with score=0.3: 1" in capsys.readouterr().out.replace("\n", " ")
     for name in ("overlay.mp4", "video.mp4"):
         assert len(list(open_frames(tmp_path / "out" / name))) == 7
     assert len(json.loads((tmp_path / "out" / "results.json").read_text())[0]["segmentations"]) == 7
