@@ -240,7 +240,7 @@ def test_brackets_in_the_name_of_a_folder_are_no_markup(tmp_path, monkeypatch, c
     clip = write_clip(tmp_path / "clip.mp4", count=3)
     monkeypatch.chdir(tmp_path)
     called(monkeypatch, clip, output="run [v1]x[/y]")
-    assert capsys.readouterr().out.endswith("drawn: run [v1]x[/y]\n")
+    assert capsys.readouterr().out.endswith("see run [v1]x[/y]\n")
 
 
 def test_what_is_no_folder_to_write_to_is_told(tmp_path, monkeypatch):
