@@ -114,7 +114,7 @@ def test_a_bad_row_stops_no_other_and_all_of_them_have_pages_of_their_own(cache,
     assert heads[0] != heads[1]
 
     done = command("train.py", *arguments, "module.loss_weights.loss_mask=0.1", cache=cache, code=2)
-    assert done.stderr.count("module.loss_weights.loss_mask was 16.0 and is 0.1") == 4  # when it happens, and at the end
+    assert done.stderr.count("module.loss_weights.loss_mask was 16.0 and is 0.1") == 4  # then, and at the end
     assert runs(tmp_path) == found
 
     ckpt = tmp_path / "rows/baseline-0/checkpoints/last.ckpt"
