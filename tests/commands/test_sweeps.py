@@ -202,7 +202,7 @@ def test_agents_of_a_dashboard_are_sent_for_the_rows_of_a_table():
 def test_processes_of_torchrun_train_one_network_from_a_start_that_one_of_them_makes(cache, tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "train.py"]
     start = f"weights_from.path={tmp_path}/detector/checkpoints/last.ckpt"
-    call = [*torchrun, *TINY, "trainer=ddp_cpu", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1"]
+    call = [*torchrun, *TINY, "trainer=ddp_cpu", "trainer.max_epochs=1"]
     call += ["recipe=comparison", start, f"weights_from.overrides='{DETECTOR}'", f"hydra.run.dir={tmp_path}/run"]
     call += ["evaluation=[scores]", "data.batch_size=1", "data.generator.valid_videos=2", "callbacks.overlays=null"]
     environment = os.environ | {"COMPFEAT_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
