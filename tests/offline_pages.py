@@ -40,6 +40,8 @@ def _page(path: Path) -> Page:
             page.id, page.name, page.group, page.job_type = run.run_id, run.display_name, run.run_group, run.job_type
             page.tags = list(run.tags)
             page.config |= {item.key: json.loads(item.value_json) for item in run.config.update}
+        elif kind == "config":
+            page.config |= {_key(item): json.loads(item.value_json) for item in record.config.update}
         elif kind == "summary":
             page.summary |= {_key(item): json.loads(item.value_json) for item in record.summary.update}
         elif kind == "history":

@@ -19,6 +19,7 @@ from compfeat.experiments.record import Run
 log = logging.getLogger(__name__)
 STEP = "trainer/global_step"
 IMAGES = "train/images_seen"
+FACTS = ("commit", "data", "machine", "parameters")  # of a run, which its config does not tell
 
 
 class Dashboard(Logger):
@@ -106,6 +107,7 @@ class Dashboard(Logger):
                 [[c, ap, *(errors.per_class[c][kind] for kind in KINDS)] for c, ap in scores.per_class.items()],
             )
             kinds = wandb.Table(["error", "AP to be gained"], [[kind, errors.overall[kind]] for kind in KINDS])
+            page.config.update({"run": self._facts()}, allow_val_change=True)  # now with the data it was measured on
             page.log({f"{name}/classes": classes, f"{name}/errors": kinds})
             page.summary.update({f"{name}/{metric}": value for metric, value in scores.metrics.items()})
             page.summary.update({f"{name}/class/{c}": ap for c, ap in scores.per_class.items()})
@@ -130,7 +132,6 @@ class Dashboard(Logger):
         if self._run is None:
             raise ValueError("a dashboard tells of a run: say which with `about`")
         run = self._run
-        told = {key: value for key, value in asdict(run).items() if key in ("commit", "data", "machine", "parameters")}
         page = wandb.init(
             **self._place,
             **self._title,
@@ -138,7 +139,7 @@ class Dashboard(Logger):
             resume="allow",
             job_type="train",
             dir=self._folder,
-            config={**run.config, "run": told},
+            config={**run.config, "run": self._facts()},
             reinit="create_new",
             settings=wandb.Settings(silent=True, console="off"),
         )
@@ -147,6 +148,9 @@ class Dashboard(Logger):
         page.define_metric("*", step_metric=STEP)
         page.define_metric("val/AP", step_metric=STEP, summary="max")
         return page
+
+    def _facts(self) -> dict[str, Any]:
+        return {} if self._run is None else {fact: asdict(self._run)[fact] for fact in FACTS}
 
     def _guard(self, act: Callable[[], Any]) -> None:
         try:
