@@ -1,4 +1,4 @@
-"""Numbers with their ranges, as the constructors and commands of this project are annotated with them.
+"""Numbers with their ranges, and paths, as the constructors and commands of this project are annotated with them.
 
 A config is held against these annotations before anything is built, drawn or read (``compfeat.config_check``).
 The upper bounds keep a slip of the finger from filling the machine; nobody comes near them on purpose.
@@ -6,7 +6,7 @@ The upper bounds keep a slip of the finger from filling the machine; nobody come
 
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 Count = Annotated[int, Ge(1), Le(1_000_000)]
 Natural = Annotated[int, Ge(0), Le(1_000_000)]
@@ -24,3 +24,4 @@ Weight = Annotated[float, Ge(0), Le(1_000_000)]
 Seconds = Annotated[float, Ge(0), Le(1_000_000)]
 Turn = Annotated[float, Ge(0), Le(180)]  # degrees
 Slant = Annotated[float, Ge(0), Lt(90)]  # degrees
+PathName = Annotated[str, MinLen(1)]  # of a file or folder; the current one is .

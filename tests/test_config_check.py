@@ -108,3 +108,17 @@ def test_no_key_takes_a_value_that_it_cannot_have(config, overrides):
         else:
             accepted.append((key, given))
     assert accepted == []
+
+
+PATHS = [
+    ("predict", "output"), ("predict", "video"), ("evaluate", "ckpt"), ("export", "output"), ("report", "runs"),
+    ("check_data", "output"), ("convert/coco", "source"), ("train", "weights"), ("probe/looks", "output"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("config", "key"), PATHS)
+def test_an_empty_path_is_not_the_current_folder(config, key):
+    cfg, keys = read(config, ())
+    cfg[key] = ""
+    with pytest.raises(ConfigError, match=f'{key}="": should have at least 1 character'):
+        check_config(cfg, keys)

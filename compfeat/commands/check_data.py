@@ -12,14 +12,14 @@ from compfeat.commands.console import console, print_table
 from compfeat.data.checks import SplitCheck
 from compfeat.findings.overlays import contact_sheet, draw_clip
 from compfeat.progress import tracked
-from compfeat.quantities import Count, Seed
+from compfeat.quantities import Count, PathName, Seed
 
 
 class CheckDataConfig(Protocol):
     """The keys of ``conf/check_data.yaml``."""
 
     clips: Count
-    output: str
+    output: PathName
     seed: Seed
     data: Any
 

@@ -19,13 +19,14 @@ from compfeat.data.convert.mots import MOTSVideos
 from compfeat.evaluation.results import ResultsError, validate_results
 from compfeat.files import read_json, write_json
 from compfeat.progress import tracked
+from compfeat.quantities import PathName
 
 
 class ConvertConfig(Protocol):
     """The keys of ``conf/_convert.yaml``."""
 
-    source: str
-    output: str
+    source: PathName
+    output: PathName
     split: str
 
 

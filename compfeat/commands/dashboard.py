@@ -5,12 +5,13 @@ from typing import Protocol
 
 from compfeat.commands.console import console
 from compfeat.experiments.runs import measured_runs
+from compfeat.quantities import PathName
 
 
 class DashboardConfig(Protocol):
     """The keys of ``conf/dashboard.yaml``."""
 
-    runs: str
+    runs: PathName
     entity: str
     project: str
 

@@ -18,19 +18,19 @@ from compfeat.experiments.measurement import Measurement, Predict, measure, scor
 from compfeat.experiments.record import Run, run_folder
 from compfeat.files import read_json, write_json
 from compfeat.inference.shares import predict_in_shares
-from compfeat.quantities import Count, Seed
+from compfeat.quantities import Count, PathName, Seed
 
 
 class EvaluateConfig(Protocol):
     """The keys of ``conf/evaluate.yaml``."""
 
-    ckpt: str | None
-    results: str | None
+    ckpt: PathName | None
+    results: PathName | None
     tracking: bool
     device: str
     devices: Count | None
     bf16: bool
-    output: str
+    output: PathName
     seed: Seed
     data: Any
     tracker: Any

@@ -11,7 +11,7 @@ from compfeat.experiments.runs import MeasuredRun
 from compfeat.files import folder_written_whole
 from compfeat.inference.checkpoint import read_checkpoint, rebuild, write_folder
 from compfeat.models.frame_program import FrameProgram, save_program
-from compfeat.quantities import Side
+from compfeat.quantities import PathName, Side
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -19,8 +19,8 @@ ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 class ExportConfig(Protocol):
     """The keys of ``conf/export.yaml``."""
 
-    ckpt: str
-    output: str
+    ckpt: PathName
+    output: PathName
     exported: tuple[Side, Side] | None
     onnx: bool
 

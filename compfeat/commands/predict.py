@@ -28,7 +28,7 @@ from compfeat.media.sinks import write_video
 from compfeat.media.sources import FrameSource, open_frames
 from compfeat.media.times import VideoError
 from compfeat.progress import progress
-from compfeat.quantities import Count, Positive, Seconds, Share
+from compfeat.quantities import Count, PathName, Positive, Seconds, Share
 from compfeat.read_ahead import read_ahead
 from compfeat.structures import Tube
 
@@ -42,7 +42,7 @@ HELD = 200_000  # masks: with more no browser opens a page, and no program reads
 class LookConfig(CheckpointConfig, Protocol):
     """The keys of ``conf/_predict.yaml``: how a video is looked at, and which of its objects are drawn."""
 
-    ckpt: str
+    ckpt: PathName
     every: Count
     cuts: bool
     forget: Positive | None
@@ -53,11 +53,11 @@ class LookConfig(CheckpointConfig, Protocol):
 class PredictConfig(LookConfig, Protocol):
     """The keys of ``conf/predict.yaml``."""
 
-    video: str
+    video: PathName
     start: Seconds | None
     end: Seconds | None
     write: list[Output]
-    output: str | None
+    output: PathName | None
 
 
 def predict(cfg: PredictConfig) -> None:
@@ -67,12 +67,10 @@ def predict(cfg: PredictConfig) -> None:
         VideoError: the video cannot be read, or not further: what was found until there is written all the same.
         ValueError: the folder is not to be written to, or a class is none that the network knows.
     """
-    if cfg.output == "":
-        raise ValueError("output= names no folder; the current folder is .")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends services ends a video as Ctrl-C does
+    frames = open_frames(cfg.video, cfg.start, cfg.end, cfg.every)  # before a network is downloaded for nothing
     predictor = predictor_maker(cfg)(find_device(cfg.device))
     classes = known(cfg.classes, predictor.class_names)
-    frames = open_frames(cfg.video, cfg.start, cfg.end, cfg.every)
     predictor.scenes = SceneCuts() if cfg.cuts else None
     forget_after(predictor, cfg.forget, frames.fps)
     folder = dated_folder(DATED) if cfg.output is None else Path(cfg.output)

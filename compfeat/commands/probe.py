@@ -31,7 +31,7 @@ from compfeat.experiments.spread import gain, spread
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.models.detector import CompFeat
 from compfeat.models.weights import load_pretrained
-from compfeat.quantities import Count, Seed
+from compfeat.quantities import Count, PathName, Seed
 
 # The groups and keys of train.py of which a variant is made.
 HEEDED = ("experiment", "recipe", "model", "backbone", "module.optimizer")
@@ -43,8 +43,8 @@ class ProbeConfig(Protocol):
     """The keys of ``conf/probe/*.yaml``."""
 
     variants: list[str]
-    ckpt: list[str] | None
-    weights: str
+    ckpt: list[PathName] | None
+    weights: PathName
     trained_by: str
     seeds: list[Seed]
     steps: Count
@@ -57,10 +57,10 @@ class ProbeConfig(Protocol):
 class LooksConfig(Protocol):
     """The keys of ``conf/probe/looks.yaml``."""
 
-    ckpt: str
+    ckpt: PathName
     objects: Count
     videos: Count
-    output: str
+    output: PathName
     seed: Seed
     data: Any
 

@@ -12,13 +12,14 @@ from compfeat.experiments.report import words
 from compfeat.experiments.report.contents import Contents
 from compfeat.experiments.report.markdown import markdown
 from compfeat.experiments.report.page import write_page
+from compfeat.quantities import PathName
 
 
 class ReportConfig(Protocol):
     """The keys of ``conf/report.yaml``."""
 
-    runs: str
-    output: str | None
+    runs: PathName
+    output: PathName | None
 
 
 def report(cfg: ReportConfig) -> None:

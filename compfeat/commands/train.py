@@ -38,7 +38,7 @@ from compfeat.inference.checkpoint import read_run_state, strange
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.machine import rank
 from compfeat.models.weights import digest, load_pretrained, of_coco, require_weights
-from compfeat.quantities import Seed
+from compfeat.quantities import PathName, Seed
 from compfeat.structures import Category
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,9 +50,9 @@ class TrainConfig(Protocol):
 
     name: str
     seed: Seed
-    weights: str | None
+    weights: PathName | None
     weights_from: Mapping[str, str] | None
-    resume: str | None
+    resume: PathName | None
     rerun: bool
     data: Any
     model: Any

@@ -94,7 +94,7 @@ def open_frames(
         return Camera(str(source), part)
     if str(source).startswith(STREAMS):
         return Stream(str(source), part)
-    if not str(source):
+    if not str(source):  # which a path takes for the current folder
         raise FileNotFoundError("no video is named; the current folder is .")
     path = Path(source)
     if path.is_dir():
@@ -112,8 +112,8 @@ def open_frames(
             )
         return Images(str(source), map(Path, matching), part)
     raise FileNotFoundError(
-        f"no video at {path}; give a video file, a folder of jpg or png images, a pattern of images, camera:0, "
-        "or the address of a stream"
+        f"no video at {path}; give a video file, an image, a folder of jpg or png images, a pattern of images, "
+        "camera:0, or the address of a stream"
     )
 
 
