@@ -9,12 +9,11 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.ops import MultiScaleRoIAlign
 
 from compfeat.models.attention import DualAttention, Features, PyramidAttention, SupportMemory, embed_levels
 from compfeat.models.labels import Labels
 from compfeat.models.proposals import region_proposals
-from compfeat.models.roi_heads import PYRAMID, CompFeatRoIHeads, Sizes, frame_maps
+from compfeat.models.roi_heads import PYRAMID, CompFeatRoIHeads, RoIPooling, Sizes, frame_maps
 from compfeat.models.track_heads import AnyTrackHead
 from compfeat.quantities import Channels, Count, Side
 from compfeat.structures import ClipBatch, Detections
@@ -105,7 +104,7 @@ class CompFeat(nn.Module):
         self.rpn = region_proposals(channels, anchor_sizes, rpn_batch_size, proposals)
         self.roi_heads = CompFeatRoIHeads(
             object_attention,
-            box_roi_pool=MultiScaleRoIAlign(list(PYRAMID), output_size=7, sampling_ratio=2),
+            box_roi_pool=RoIPooling(7),
             box_head=TwoMLPHead(channels * 7 * 7, box_channels),
             box_predictor=FastRCNNPredictor(box_channels, num_classes + 1),
             fg_iou_thresh=0.5,
@@ -116,7 +115,7 @@ class CompFeat(nn.Module):
             score_thresh=0.0,  # which boxes are kept is up to the labels that `detect` is given
             nms_thresh=1.0,
             detections_per_img=proposals,
-            mask_roi_pool=MultiScaleRoIAlign(list(PYRAMID), output_size=14, sampling_ratio=2),
+            mask_roi_pool=RoIPooling(14),
             mask_head=MaskRCNNHeads(channels, [mask_channels] * 4, dilation=1),
             mask_predictor=MaskRCNNPredictor(mask_channels, mask_channels, num_classes + 1),
         )
@@ -142,15 +141,11 @@ class CompFeat(nn.Module):
         current = self.aggregate(seen[0], memory)
 
         proposals, rpn_losses = self.rpn(ImageList(current.images, current.image_sizes), current.maps, targets)
-        objects, roi_losses = self.roi_heads.losses(
-            current.maps, proposals, current.image_sizes, targets, memory.objects
-        )
+        objects, roi_losses = self.roi_heads.losses(current.maps, proposals, targets, memory.objects)
         if self.track_head is None:
             return {**rpn_losses, **roi_losses}
         reference = self.aggregate(seen[1], memory)
-        remembered = self.roi_heads.object_features(
-            reference.maps, [r["boxes"] for r in references], reference.image_sizes, memory.objects
-        )
+        remembered = self.roi_heads.object_features(reference.maps, [r["boxes"] for r in references], memory.objects)
         track_losses = self.track_head.losses(
             objects, frame_maps(current.maps).unbind(), remembered, targets, references
         )

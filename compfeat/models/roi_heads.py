@@ -16,6 +16,7 @@ from compfeat.models.labels import Labels
 from compfeat.structures import Detections, FrameTarget
 
 PYRAMID = ("0", "1", "2", "3")  # P2 to P5, from which RoIs are pooled
+FINEST_STRIDE = 4  # of P2, in pixels
 FRAME_STRIDE = 8  # of `frame_maps`, in pixels: that of P3
 Sizes = list[tuple[int, int]]
 SupportMemories = Mapping[str, SupportMemory]  # by level
@@ -28,6 +29,22 @@ class SampledObjects:
     features: Tensor
     boxes: Tensor
     identities: Tensor
+
+
+class RoIPooling(MultiScaleRoIAlign):
+    """torchvision's RoIAlign from the pyramid level that fits a box, to ``size x size`` cells.
+
+    torchvision guesses the strides of the levels from the first frames it sees, as they were before padding; here they
+    are told by the maps alone.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(list(PYRAMID), output_size=size, sampling_ratio=2)
+
+    def forward(self, features: Features, boxes: list[Tensor]) -> Tensor:  # type: ignore[override]
+        """Of pyramid maps ``[B, C, H, W]`` and for each frame boxes ``[P_i, 4]``: features ``[P, C, size, size]``."""
+        height, width = features[PYRAMID[0]].shape[-2:]
+        return super().forward(features, boxes, [(FINEST_STRIDE * height, FINEST_STRIDE * width)])
 
 
 class CompFeatRoIHeads(RoIHeads):
@@ -50,7 +67,6 @@ class CompFeatRoIHeads(RoIHeads):
         self,
         features: Features,
         proposals: list[Tensor],
-        image_sizes: Sizes,
         targets: list[FrameTarget],
         memory: SupportMemories,
     ) -> tuple[list[SampledObjects], dict[str, Tensor]]:
@@ -59,7 +75,6 @@ class CompFeatRoIHeads(RoIHeads):
         Args:
             features: pyramid maps ``[B, C, H, W]`` by level.
             proposals: for each frame boxes ``[P_i, 4]``.
-            image_sizes: (height, width) of each frame before padding.
             targets: the objects of each frame; may be empty.
             memory: what object attention knows of the support frames of each frame, by level; empty where it is off.
 
@@ -68,14 +83,14 @@ class CompFeatRoIHeads(RoIHeads):
         """
         features = poolable(features)
         proposals, matched, labels, regression = self.select_training_samples(proposals, targets)
-        roi_features = self._pool(self.box_roi_pool, features, proposals, image_sizes, memory)
+        roi_features = self._pool(self.box_roi_pool, features, proposals, memory)
         class_logits, box_regression = self._predict(roi_features)
         loss_classifier, loss_box_reg = fastrcnn_loss(class_logits, box_regression, labels, regression)
 
         positive = [torch.where(label > 0)[0] for label in labels]
         matched = [m[p] for m, p in zip(matched, positive, strict=True)]
         boxes = [box[p] for box, p in zip(proposals, positive, strict=True)]
-        mask_logits = self._mask_logits(features, boxes, image_sizes, memory)
+        mask_logits = self._mask_logits(features, boxes, memory)
         loss_mask = maskrcnn_loss(
             mask_logits, boxes, [t["masks"] for t in targets], [t["labels"] for t in targets], matched
         )
@@ -97,48 +112,38 @@ class CompFeatRoIHeads(RoIHeads):
         """The objects of each of B frames.
 
         Args:
-            features, proposals, image_sizes, memory: as in ``losses``.
+            features, proposals, memory: as in ``losses``.
+            image_sizes: (height, width) of each frame before padding, to which boxes are clipped.
             labels: chooses among the boxes of a frame.
         """
         frames = frame_maps(features)
         features = poolable(features)
-        roi_features = self._pool(self.box_roi_pool, features, proposals, image_sizes, memory)
+        roi_features = self._pool(self.box_roi_pool, features, proposals, memory)
         class_logits, box_regression = self._predict(roi_features)
         counts = [len(p) for p in proposals]
         decoded = self.box_coder.decode(box_regression, proposals)[:, 1:].split(counts)  # without the background's
         probabilities = class_logits.softmax(1)[:, 1:].split(counts)
         boxes, classes = map(list, zip(*map(labels, decoded, probabilities, image_sizes), strict=True))
-        mask_logits = self._mask_logits(features, boxes, image_sizes, memory)
+        mask_logits = self._mask_logits(features, boxes, memory)
         masks = maskrcnn_inference(mask_logits, [c.argmax(1) + 1 for c in classes])
-        objects = self.object_features(features, boxes, image_sizes, memory)
+        objects = self.object_features(features, boxes, memory)
         return [Detections(*parts) for parts in zip(boxes, classes, masks, objects, frames, strict=True)]
 
-    def object_features(
-        self, features: Features, boxes: list[Tensor], image_sizes: Sizes, memory: SupportMemories
-    ) -> list[Tensor]:
+    def object_features(self, features: Features, boxes: list[Tensor], memory: SupportMemories) -> list[Tensor]:
         """Refined RoIAligned features ``[N_i, C, h, w]`` of the given boxes ``[N_i, 4]`` of each frame."""
-        return self._pool(self.box_roi_pool, poolable(features), boxes, image_sizes, memory)
+        return self._pool(self.box_roi_pool, poolable(features), boxes, memory)
 
     def _predict(self, roi_features: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Class logits and box deltas, float32 in mixed precision too: a coordinate needs more than eight bits."""
         class_logits, box_regression = self.box_predictor(self.box_head(torch.cat(roi_features)))
         return class_logits.float(), box_regression.float()
 
-    def _mask_logits(
-        self, features: Features, boxes: list[Tensor], image_sizes: Sizes, memory: SupportMemories
-    ) -> Tensor:
-        rois = torch.cat(self._pool(self.mask_roi_pool, features, boxes, image_sizes, memory))
+    def _mask_logits(self, features: Features, boxes: list[Tensor], memory: SupportMemories) -> Tensor:
+        rois = torch.cat(self._pool(self.mask_roi_pool, features, boxes, memory))
         return self.mask_predictor(self.mask_head(rois)).float()
 
-    def _pool(
-        self,
-        pool: MultiScaleRoIAlign,
-        features: Features,
-        boxes: list[Tensor],
-        image_sizes: Sizes,
-        memory: SupportMemories,
-    ) -> list[Tensor]:
-        rois = pool(features, boxes, image_sizes)
+    def _pool(self, pool: RoIPooling, features: Features, boxes: list[Tensor], memory: SupportMemories) -> list[Tensor]:
+        rois = pool(features, boxes)
         counts = [len(b) for b in boxes]
         if self.object_attention is not None and len(rois):
             rois = self._refine(self.object_attention, rois, pool.map_levels(boxes), counts, memory)

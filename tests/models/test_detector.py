@@ -237,10 +237,10 @@ def test_objects_of_several_clips_are_refined_each_by_the_support_frames_of_its_
     with torch.inference_mode():
         (current, _), support = model.extract_clips(clips)
         memory = model.remember(support)
-        together = model.roi_heads.object_features(current.maps, boxes, current.image_sizes, memory.objects)
+        together = model.roi_heads.object_features(current.maps, boxes, memory.objects)
         for i, frame in enumerate(current.split()):
             one = {k: SupportMemory(m.key[i : i + 1], m.value[i : i + 1]) for k, m in memory.objects.items()}
-            (alone,) = model.roi_heads.object_features(frame.maps, boxes[i : i + 1], frame.image_sizes, one)
+            (alone,) = model.roi_heads.object_features(frame.maps, boxes[i : i + 1], one)
             torch.testing.assert_close(together[i], alone, atol=1e-5, rtol=1e-5)
     assert [len(x) for x in together] == [5, 1, 0]
 
@@ -251,8 +251,22 @@ def test_a_roi_looks_at_the_support_features_of_its_own_level():
     with torch.inference_mode():
         (current, _), support = model.extract_clips(batch((0, 0)))
         memory = model.remember(support)
-        pooled = model.roi_heads.box_roi_pool(current.maps, [boxes], SIZES)
-        (refined,) = model.roi_heads.object_features(current.maps, [boxes], SIZES, memory.objects)
+        pooled = model.roi_heads.box_roi_pool(current.maps, [boxes])
+        (refined,) = model.roi_heads.object_features(current.maps, [boxes], memory.objects)
         for roi, found, level in zip(pooled, refined, ("0", "1", "2"), strict=True):
             expected = model.roi_heads.object_attention.refine(roi[None], memory.objects[level])[0]
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("height", [20, 33, 64, 67])
+def test_where_a_roi_is_pooled_does_not_depend_on_the_padding_of_frames(height):
+    """Of maps that hold their own coordinates, the mean of a RoI is its centre, whatever was padded to 32."""
+    clips = batch((0, 0), height=height)
+    pool = detector().roi_heads.box_roi_pool
+    maps = {}
+    for level, stride in zip(("0", "1", "2", "3"), (4, 8, 16, 32), strict=True):
+        rows, columns = clips.current.shape[-2] // stride, clips.current.shape[-1] // stride
+        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        maps[level] = (torch.stack([x, y])[None] + 0.5) * stride
+    pooled = pool(maps, [torch.tensor([[32.0, 6.0, 64.0, 18.0]])])
+    torch.testing.assert_close(pooled.mean((2, 3)), torch.tensor([[48.0 + 2, 12.0 + 2]]))

@@ -51,7 +51,7 @@ class ClassProbe:
     def _logits(self, detector: CompFeat, maps: Maps, boxes: list[Tensor]) -> Tensor:
         heads, memory = detector.roi_heads, detector.remember(maps.support)
         frames = detector.aggregate(maps.current, memory)
-        rois = heads.object_features(frames.maps, boxes, frames.image_sizes, memory.objects)
+        rois = heads.object_features(frames.maps, boxes, memory.objects)
         return heads.box_predictor.cls_score(heads.box_head(torch.cat(rois)))
 
 
@@ -110,7 +110,7 @@ def _look(
 ) -> Look:
     """The attention of the positions inside ``box`` of frame i, ``seen [T, 4]`` in its support frames."""
     pool = detector.roi_heads.box_roi_pool
-    rois = pool({k: x[i : i + 1] for k, x in frames.maps.items()}, [box[None]], frames.image_sizes[i : i + 1])
+    rois = pool({k: x[i : i + 1] for k, x in frames.maps.items()}, [box[None]])
     level = PYRAMID[int(pool.map_levels([box[None]]))]
     maps, pooling = support[level][i : i + 1], detector.support_pooling[level]
     inside = indicator(seen, (maps.shape[-2], maps.shape[-1]), STRIDES[level], pooling)

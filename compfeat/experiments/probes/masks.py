@@ -39,7 +39,7 @@ class MaskProbe:
         frames = detector.aggregate(maps.current, memory)
         with torch.no_grad():
             proposals, _ = detector.rpn(ImageList(frames.images, frames.image_sizes), frames.maps)
-        _, losses = detector.roi_heads.losses(frames.maps, proposals, frames.image_sizes, batch.targets, memory.objects)
+        _, losses = detector.roi_heads.losses(frames.maps, proposals, batch.targets, memory.objects)
         return {name: weight * losses[name] for name, weight in WEIGHTS.items()}
 
     @torch.no_grad()

@@ -110,7 +110,7 @@ def seen(
     """What a track head takes: features of ``boxes`` in the current frames, the frames, features of the references."""
     heads, memory = detector.roi_heads, detector.remember(maps.support)
     current, reference = (detector.aggregate(frames, memory) for frames in (maps.current, maps.reference))
-    features = heads.object_features(current.maps, boxes, current.image_sizes, memory.objects)
+    features = heads.object_features(current.maps, boxes, memory.objects)
     remembered = [target["boxes"] for target in batch.reference_targets]
-    references = heads.object_features(reference.maps, remembered, reference.image_sizes, memory.objects)
+    references = heads.object_features(reference.maps, remembered, memory.objects)
     return features, list(frame_maps(current.maps).unbind()), references
