@@ -46,7 +46,8 @@ def test_uniform_frames_are_the_middles_of_equal_parts():
 def test_frames_are_fitted_keeping_their_ratio():
     assert fit(480, 854, (640, 360)) == (360, 640)
     assert fit(720, 1280, (640, 360)) == (360, 640)
-    assert fit(1280, 720, (640, 360)) == (360, 202)
+    assert fit(1280, 720, (640, 360)) == fit(1280, 720, (360, 640)) == (640, 360)
+    assert fit(500, 400, (640, 360)) == (450, 360)
     assert resize_image(np.zeros((100, 50, 3), np.uint8), (20, 20)).shape == (20, 10, 3)
 
 

@@ -18,8 +18,12 @@ import albumentations as A  # noqa: E402
 
 
 def fit(height: int, width: int, size: tuple[int, int]) -> tuple[int, int]:
-    """The (height, width) of a frame scaled to fit into ``size`` = (width, height), keeping its ratio."""
-    scale = min(size[0] / width, size[1] / height)
+    """The (height, width) of a frame scaled to fit into ``size`` = (width, height), keeping its ratio.
+
+    A frame that stands upright fits into a size that does so too, as for MaskTrack R-CNN: the long side of the one
+    bounds the long side of the other.
+    """
+    scale = min(max(size) / max(height, width), min(size) / min(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
