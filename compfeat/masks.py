@@ -1,6 +1,7 @@
 """Run-length encoded masks: to pixels, at the size they are needed in, from those inside a box, and in json."""
 
 import re
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from pycocotools import mask as rle
 
 from compfeat.structures import RLE
 
+FAR = 10  # times its longer side that a polygon may reach out of a frame: its edges take memory by their length
 COMPRESSED = re.compile(rb"[0-o]*[0-O]")  # the characters of compressed RLE; the last one says that no more follow
 
 
@@ -85,22 +87,62 @@ def whole_rle(segmentation: Any, height: int, width: int) -> RLE:
     """An RLE as it stands in a json, ``counts`` a list of run lengths or compressed text, as compressed RLE.
 
     Raises:
+        ValueError: as ``whole_runs``.
+    """
+    return rle.frPyObjects({"size": [height, width], "counts": whole_runs(segmentation, height, width)}, height, width)
+
+
+def whole_runs(segmentation: Any, height: int, width: int) -> np.ndarray:
+    """The run lengths of an RLE as it stands in a json, integers.
+
+    Raises:
         ValueError: it is no RLE, of another size, or its runs do not fill it.
     """
-    pixels = height * width
     match segmentation:
         case {"size": [int(), int()] as size, "counts": str() | bytes() as counts}:
             runs = run_lengths(counts.encode() if isinstance(counts, str) else counts)
-        case {"size": [int(), int()] as size, "counts": list() as counts} if _are_lengths(counts):
-            runs = np.array(counts, object)  # however large: a json may hold any number
+        case {"size": [int(), int()] as size, "counts": list() as counts} if (lengths := _lengths(counts)) is not None:
+            runs = lengths
         case _:
             form = '{"size": [height, width], "counts": ...}'
             raise ValueError(f"it is {segmentation!r:.80}, not RLE of the form {form}")
     if list(size) != [height, width]:
         raise ValueError(f"its size is {list(size)}, that of the video [{height}, {width}]")
-    if not _fill(runs, pixels):
-        raise ValueError(f"its runs fill {runs.sum()} pixels of {height} x {width}")
-    return rle.frPyObjects({"size": list(size), "counts": runs.tolist()}, height, width)
+    if not _fill(runs, height * width):
+        raise ValueError(f"its runs fill {sum(runs.tolist())} pixels of {height} x {width}")
+    return runs
+
+
+def polygon_parts(polygons: Sequence[Any]) -> list[np.ndarray]:
+    """The parts of a segmentation ``[[x1, y1, x2, y2, ...], ...]`` that have an inside, each float64 ``[2n]``, n >= 3.
+
+    Raises:
+        ValueError: a part is no such list of finite numbers.
+    """
+    try:
+        parts = [np.array(polygon, float) for polygon in polygons]
+    except (TypeError, ValueError):
+        parts = [np.array(np.nan)]
+    if not all(part.ndim == 1 and len(part) % 2 == 0 and np.isfinite(part).all() for part in parts):
+        raise ValueError("a polygon is not [x1, y1, x2, y2, x3, y3, ...]")
+    return [part for part in parts if len(part) >= 6]
+
+
+def polygons_rle(polygons: Sequence[Any], height: int, width: int) -> RLE:
+    """Polygons as they stand in a json, in pixels, as compressed RLE; what is outside of the frame is cut off.
+
+    Raises:
+        ValueError: as ``polygon_parts``, or a polygon leaves the frame by far.
+    """
+    parts = polygon_parts(polygons)
+    if leaves_by_far(max((np.abs(part).max() for part in parts), default=0), height, width):
+        raise ValueError(f"a polygon leaves the frame of {width} x {height} by far")
+    return rle.merge(rle.frPyObjects([part.tolist() for part in parts] or [[0.0] * 6], height, width))
+
+
+def leaves_by_far(reach: Any, height: Any, width: Any) -> Any:
+    """Whether polygons whose largest coordinate is ``reach`` are too far out of a frame; numbers or arrays of them."""
+    return reach > FAR * np.maximum(height, width)
 
 
 def are_whole(masks: Sequence[bytes], pixels: int) -> bool:
@@ -124,8 +166,12 @@ def run_lengths(counts: bytes) -> np.ndarray:
     return _added_up(numbers)
 
 
-def _are_lengths(counts: list) -> bool:
-    return all(type(count) is int and count >= 0 for count in counts)
+def _lengths(counts: list) -> np.ndarray | None:
+    """Numbers of a json as uint32; None where they are no lengths of runs."""
+    try:
+        return np.frombuffer(array("I", counts), np.uint32)
+    except (TypeError, OverflowError):
+        return None
 
 
 def _fill(runs: np.ndarray, pixels: int) -> bool:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as rle
 
-from compfeat.masks import are_whole, decode_mask, encode_inside, run_lengths, whole_rle
+from compfeat.masks import are_whole, decode_mask, encode_inside, polygons_rle, run_lengths, whole_rle
 
 sides = st.integers(1, 70)
 
@@ -73,6 +73,31 @@ def test_broken_runs_are_an_error(counts):
         decode_mask({"size": [HEIGHT, WIDTH], "counts": counts}, (5, 5))
 
 
+def test_polygons_are_cut_off_at_the_frame_and_lines_have_no_inside():
+    square = [4, 5, 12, 5, 12, 11, 4, 11]
+    assert (decode_mask(polygons_rle([square, [1, 1, 2, 2]], HEIGHT, WIDTH)) == box_mask(4, 5, 8, 6)).all()
+    assert not decode_mask(polygons_rle([[1, 1, 2, 2]], HEIGHT, WIDTH)).any()
+    beyond = [30, -9, 90, -9, 90, 99, 30, 99]
+    assert (decode_mask(polygons_rle([beyond], HEIGHT, WIDTH)) == box_mask(30, 0, WIDTH - 30, HEIGHT)).all()
+
+
+@pytest.mark.parametrize(
+    ("polygon", "said"),
+    [
+        ([4, 5, 12, 5, 12], "is not"),
+        ([[4, 5], [12, 5], [12, 11]], "is not"),
+        ([4, 5, 12, 5, 12, float("nan")], "is not"),
+        ([4, 5, 12, 5, 12, None], "is not"),
+        ("abcdef", "is not"),
+        (7, "is not"),
+        ([4, 5, 12, 5, 12, 1e9], "leaves the frame of 40 x 20 by far"),
+    ],
+)
+def test_what_is_no_polygon_about_the_frame_is_an_error(polygon, said):
+    with pytest.raises(ValueError, match=said):
+        polygons_rle([polygon], HEIGHT, WIDTH)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 20) | st.integers(-3, 3_000_000), min_size=1, max_size=12), max_size=4))
 def test_many_masks_are_whole_where_each_of_them_is(masks):
@@ -105,3 +130,24 @@ def compressed_number(value):
 def test_a_mask_that_is_cut_short_does_not_go_on_in_the_next(spoilt):
     sound = compressed(box_mask(0, 0, 5, 5))["counts"].encode()
     assert are_whole([sound, sound], HEIGHT * WIDTH) and not are_whole([spoilt, sound], HEIGHT * WIDTH)
+
+
+PIXELS = HEIGHT * WIDTH
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [],
+        [5],
+        [PIXELS + 5],
+        [-1, PIXELS + 1],
+        [PIXELS + 0.0],
+        [2**70],
+        [2**62, 2**62, 2**62, 2**62 + PIXELS],  # as int64 they add up to it
+        [0] * 2 * PIXELS + [PIXELS],
+    ],
+)
+def test_run_lengths_of_a_json_must_fill_the_mask(counts):
+    with pytest.raises(ValueError, match="its runs fill|not RLE"):
+        whole_rle({"size": [HEIGHT, WIDTH], "counts": counts}, HEIGHT, WIDTH)

@@ -253,7 +253,7 @@ def _as_coco_video(
     tracks = []
     for tube in tubes:
         masks = dict(zip(tube.frames, tube.masks, strict=True))
-        tracks.append(Track(tube.track_id, tube.label, False, [masks.get(index) for index in range(length)], None))
+        tracks.append(Track(tube.track_id, tube.label, False, [masks.get(index) for index in range(length)]))
     content = to_coco_video([Video(1, *size, names, tracks)], predictor.categories)
     scores = {tube.track_id: tube.score for tube in tubes}
     for annotation in content["annotations"]:

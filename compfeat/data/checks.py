@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from pycocotools import mask as rle
 from compfeat.data.annotations.entries import read_entries, read_text
 from compfeat.data.annotations.layout import find_annotations, find_images
 from compfeat.images import ImageError, read_image
-from compfeat.masks import whole_rle
+from compfeat.masks import polygon_parts, polygons_rle, whole_rle
 from compfeat.structures import RLE
 
 BOX_TOLERANCE = 2.0  # pixels by which a side of a box may be off its mask, as rounding differs
@@ -145,7 +145,7 @@ class SplitCheck:
         if video is None:
             return [f"{where}: {fault}" for fault in (*faults, f"there is no video {entry['video_id']}")]
         segmentations, frames = entry["segmentations"], len(video["file_names"])
-        for key in ("segmentations", "bboxes", "areas", "occlusion"):
+        for key in ("segmentations", "bboxes", "areas"):
             listed = entry.get(key)
             if listed is not None and not isinstance(listed, list):
                 faults.append(f"{key} is {listed!r:.40}, not list")
@@ -231,7 +231,7 @@ def _check_mask(segmentation: Any, box: Any, height: int, width: int) -> str | N
 def _corners(segmentation: Any, mask: RLE) -> np.ndarray:
     """``[x1, y1, x2, y2]`` of a segmentation: of polygons their own, since a thin tip has no pixel."""
     if isinstance(segmentation, list):
-        points = np.concatenate([np.array(polygon, float).reshape(-1, 2) for polygon in segmentation])
+        points = np.concatenate(polygon_parts(segmentation)).reshape(-1, 2)
         return np.concatenate([points.min(0), points.max(0)])
     corners = rle.toBbox(mask)
     corners[2:] += corners[:2]
@@ -239,17 +239,12 @@ def _corners(segmentation: Any, mask: RLE) -> np.ndarray:
 
 
 def _to_rle(segmentation: Any, height: int, width: int) -> RLE:
-    if isinstance(segmentation, list):
-        return _polygons_to_rle(segmentation, height, width)
-    return whole_rle(segmentation, height, width)
-
-
-def _polygons_to_rle(polygons: Sequence[Any], height: int, width: int) -> RLE:
-    for polygon in polygons:
-        points = np.array(polygon, float)
-        if points.ndim != 1 or len(points) < 6 or len(points) % 2:
-            raise ValueError("a polygon is not [x1, y1, x2, y2, x3, y3, ...]")
-        points = points.reshape(-1, 2)
-        if (points < -BOX_TOLERANCE).any() or (points > np.array([width, height]) + BOX_TOLERANCE).any():
-            raise ValueError(f"a polygon leaves the frame of {width} x {height}")
-    return rle.merge(rle.frPyObjects([list(map(float, polygon)) for polygon in polygons], height, width))
+    if not isinstance(segmentation, list):
+        return whole_rle(segmentation, height, width)
+    parts = polygon_parts(segmentation)
+    if len(parts) < len(segmentation):
+        raise ValueError("a polygon has fewer than three points")
+    points = np.concatenate(parts).reshape(-1, 2)
+    if (points < -BOX_TOLERANCE).any() or (points > np.array([width, height]) + BOX_TOLERANCE).any():
+        raise ValueError(f"a polygon leaves the frame of {width} x {height}")
+    return polygons_rle(segmentation, height, width)

@@ -6,7 +6,9 @@ from collections.abc import Container, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compfeat.masks import are_whole, json_rle, whole_rle
+import numpy as np
+
+from compfeat.masks import are_whole, json_rle, whole_runs
 from compfeat.structures import Tube
 
 ENTRIES = 10  # of a video
@@ -14,7 +16,7 @@ REQUIRED = ("video_id", "category_id", "score", "segmentations")
 
 
 class ResultsError(ValueError):
-    """Results do not fit the ground truth they are evaluated against."""
+    """Results do not fit the ground truth they are evaluated against, or that is none."""
 
 
 def validate_results(results: Any, ground_truth: Mapping[str, Any]) -> list[str]:
@@ -29,61 +31,83 @@ def validate_results(results: Any, ground_truth: Mapping[str, Any]) -> list[str]
     whole: set[tuple] = set()  # tubes whose masks were found to be so: one may be listed under several classes
     problems = []
     for number, entry in enumerate(results):
-        where = f"results entry {number}"
-        if not isinstance(entry, dict):
-            problems.append(f"{where}: it is {entry!r:.40}, not an object of {', '.join(REQUIRED)}")
-            continue
-        where += f" (video {entry.get('video_id')!r:.40})"
-        if missing := [key for key in REQUIRED if key not in entry]:
-            problems.append(f"{where}: {', '.join(missing)} missing")
-            continue
-        if not _is_among(entry["category_id"], categories):
-            problems.append(f"{where}: unknown category {entry['category_id']!r:.40}")
-        if not isinstance(entry["score"], int | float) or not abs(entry["score"]) <= sys.float_info.max:
-            problems.append(f"{where}: the score {entry['score']!r:.40} is not a finite number")
-        if not _is_among(entry["video_id"], videos):
-            problems.append(f"{where}: unknown video")
-            continue
-        masks, video = entry["segmentations"], videos[entry["video_id"]]
-        if not isinstance(masks, list | tuple):
-            problems.append(f"{where}: the segmentations are {masks!r:.40}, not a list")
-            continue
-        frames = len(video["file_names"])
-        if len(masks) != frames:
-            problems.append(f"{where}: {len(masks)} segmentations for {frames} frames")
-        if fault := _fault(masks, video["height"], video["width"], whole):
-            problems.append(f"{where}: {fault}")
+        faults = entry_faults(entry, REQUIRED, videos, categories)
+        if not faults:
+            video = videos[entry["video_id"]]
+            faults = _mask_faults(entry["segmentations"], video["height"], video["width"], whole)
+        problems += [f"{place('results entry', number, entry)}: {fault}" for fault in faults]
     return problems
+
+
+def place(what: str, number: int, entry: Any) -> str:
+    """Which entry of a list this is, and of which video."""
+    return f"{what} {number}" + (f" (video {entry.get('video_id')!r:.40})" if isinstance(entry, dict) else "")
+
+
+def entry_faults(entry: Any, required: Sequence[str], videos: Mapping[Any, dict], categories: Container) -> list[str]:
+    """What is wrong with an entry of results or annotations, but for its masks.
+
+    Args:
+        entry: as loaded.
+        required: the members it must have, with or without a score.
+        videos: by id, with their ``file_names``.
+        categories: the ids of the classes.
+    """
+    if not isinstance(entry, dict):
+        return [f"it is {entry!r:.40}, not an object of {', '.join(required)}"]
+    if missing := [key for key in required if key not in entry]:
+        return [f"{', '.join(missing)} missing"]
+    faults = []
+    if not _is_among(entry["category_id"], categories):
+        faults.append(f"unknown category {entry['category_id']!r:.40}")
+    if "score" in required and not _is_finite(entry["score"]):
+        faults.append(f"the score {entry['score']!r:.40} is not a finite number")
+    masks = entry["segmentations"]
+    if not _is_among(entry["video_id"], videos):
+        faults.append("unknown video")
+    elif not isinstance(masks, list | tuple):
+        faults.append(f"the segmentations are {masks!r:.40}, not a list")
+    elif len(masks) != (frames := len(videos[entry["video_id"]]["file_names"])):
+        faults.append(f"{len(masks)} segmentations for {frames} frames")
+    return faults
+
+
+def _is_finite(score: Any) -> bool:
+    score = score.item() if isinstance(score, np.number) else score
+    return isinstance(score, int | float) and abs(score) <= sys.float_info.max
 
 
 def _is_among(identity: Any, known: Container) -> bool:
     return isinstance(identity, Hashable) and identity in known
 
 
-def _fault(masks: Sequence[Any], height: int, width: int, whole: set[tuple]) -> str | None:
+def _mask_faults(masks: Sequence[Any], height: int, width: int, whole: set[tuple]) -> list[str]:
     """What is wrong with the first mask of a tube that is not as it should be; notes in ``whole`` that none is."""
     shown = [mask for mask in masks if mask]
-    if all(_is_compressed(mask, [height, width]) for mask in shown):
+    if all(is_compressed(mask, height, width) for mask in shown):
         tube = (height, width, *(mask["counts"] for mask in shown))
-        if tube in whole or are_whole(_texts(tube[2:]), height * width):
+        if tube in whole or are_whole(texts(shown), height * width):
             whole.add(tube)
-            return None
+            return []
     for frame, mask in enumerate(masks):  # each by itself, to say which and why
         try:
             if mask:
-                whole_rle(mask, height, width)
+                whole_runs(mask, height, width)
         except ValueError as error:
-            return f"the mask of frame {frame}: {error}"
-    return None
+            return [f"the mask of frame {frame}: {error}"]
+    return []
 
 
-def _texts(counts: Sequence[str | bytes]) -> list[bytes]:
-    """Those that are text, as bytes, whatever characters a json may hold."""
-    return [text.encode("utf-8", "surrogatepass") for text in counts if isinstance(text, str)]
+def is_compressed(mask: Any, height: int, width: int) -> bool:
+    """Whether this is compressed RLE of a size, whatever its runs are."""
+    return (
+        isinstance(mask, dict) and mask.get("size") == [height, width] and isinstance(mask.get("counts"), str | bytes)
+    )
 
 
-def _is_compressed(mask: Any, size: list[int]) -> bool:
-    return isinstance(mask, dict) and mask.get("size") == size and isinstance(mask.get("counts"), str | bytes)
+def texts(masks: Sequence[dict]) -> list[bytes]:
+    """The counts of those masks that have text, whatever characters a json may hold; bytes need no check."""
+    return [m["counts"].encode("utf-8", "surrogatepass") for m in masks if isinstance(m["counts"], str)]
 
 
 def to_results(video_id: int, length: int, tubes: Sequence[Tube], category_ids: Sequence[int]) -> list[dict]:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from compfeat.evaluation.average_precision import precision_and_recall
+from compfeat.evaluation.ground_truth import sound_truth
 from compfeat.evaluation.results import ResultsError, validate_results
 from compfeat.evaluation.tube_matching import THRESHOLDS, Bins, MeasuredTube, judge
 from compfeat.evaluation.tubes import areas_of, compressed
@@ -37,7 +38,7 @@ class TubeEvaluation:
         results: entries ``{video_id, category_id, score, segmentations}``, a path or loaded json.
 
     Raises:
-        ResultsError: the results do not fit the ground truth.
+        ResultsError: the results do not fit the ground truth, or that is none.
     """
 
     def __init__(self, ground_truth: Truth, results: Results) -> None:
@@ -60,21 +61,19 @@ def ap_by_length(ground_truth: Truth, results: Results) -> dict[str, float]:
     results of other lengths. The bounds are half those of TIVE (Jia et al. 2022), for videos of 12 to 36 frames.
 
     Raises:
-        ResultsError: the results do not fit the ground truth.
+        ResultsError: the results do not fit the ground truth, or that is none.
     """
     precision, _ = _evaluated(*loaded(ground_truth, results), np.count_nonzero, LENGTHS)
     return {name: _mean(precision[..., a]) for a, name in enumerate(("short", "medium", "long"), start=1)}
 
 
 def loaded(ground_truth: Truth, results: Results) -> tuple[Mapping[str, Any], Sequence[dict]]:
-    """Ground truth and results as loaded json, which fit each other.
+    """Ground truth, with compressed masks, and results as loaded json, which fit each other.
 
     Raises:
-        ResultsError: the results do not fit the ground truth.
+        ResultsError: the results do not fit the ground truth, or that is none.
     """
-    truth, entries = _loaded(ground_truth), _loaded(results)
-    if not truth["categories"]:
-        raise ResultsError("the ground truth names no categories")
+    truth, entries = sound_truth(_loaded(ground_truth)), _loaded(results)
     if problems := validate_results(entries, truth):
         raise ResultsError(f"{problems[0]} ({len(problems)} problems in all)")
     return truth, entries

@@ -1,12 +1,13 @@
 """Tubes as results.json and annotations hold them: their masks in one form, and what they share."""
 
-from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools import mask as rle
+
+from compfeat.masks import whole_rle
 
 AT_ONCE = 255  # masks whose areas pycocotools finds in one call: it counts them in a byte
 
@@ -59,16 +60,11 @@ def _with_bytes(mask: dict) -> dict:
     return mask | {"counts": mask["counts"].encode()} if isinstance(mask["counts"], str) else mask
 
 
-def compressed(segmentation: Any, height: int, width: int) -> dict | None:
-    """Compressed RLE of one frame, from that, uncompressed RLE or polygons; None where there is nothing."""
+def compressed(segmentation: dict | None, height: int, width: int) -> dict | None:
+    """Compressed RLE of one frame, from that or uncompressed RLE; None where there is nothing."""
     if not segmentation:
         return None
-    if isinstance(segmentation, list):
-        return rle.merge(rle.frPyObjects(segmentation, height, width))
-    if isinstance(segmentation["counts"], list):
-        # NumPy, by which pycocotools reads the counts, takes an array of integers in half the time of a list
-        return rle.frPyObjects(segmentation | {"counts": array("I", segmentation["counts"])}, height, width)
-    return segmentation
+    return whole_rle(segmentation, height, width) if isinstance(segmentation["counts"], list) else segmentation
 
 
 def areas_of(tubes: Sequence[Masks]) -> list[np.ndarray]:

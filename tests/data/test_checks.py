@@ -94,6 +94,10 @@ TRIANGLE = [1, 1, 8, 1, 8, 8]
         ),
         (
             change_first(segmentations=[[[1, 1, 8, 8]]] + [None] * 3, bboxes=None),
+            "video 1 (v1), annotation 10: frame 0: the mask is not valid: a polygon has fewer than three points",
+        ),
+        (
+            change_first(segmentations=[[[*TRIANGLE[:5], float("nan")]]] + [None] * 3, bboxes=None),
             "video 1 (v1), annotation 10: frame 0: the mask is not valid: a polygon is not [x1, y1, x2, y2, x3, y3, "
             "...]",
         ),
@@ -121,9 +125,7 @@ def test_every_fault_is_named_by_video_and_annotation(tmp_path, change, expected
 @pytest.mark.parametrize("bboxes", [None, [None] * 4])
 def test_masks_without_boxes_and_polygons_are_sound(tmp_path, bboxes):
     polygons = [[TRIANGLE, [20.5, 3, 30, 3, 30, 9]], compressed(box_mask(0, 0, 2, 2)), None, None]
-    found, statistics = faults(
-        write_data_set(tmp_path, change=change_first(segmentations=polygons, bboxes=bboxes, occlusion=[None] * 4))
-    )
+    found, statistics = faults(write_data_set(tmp_path, change=change_first(segmentations=polygons, bboxes=bboxes)))
     assert found == [] and statistics.track_lengths == [2, 1, 2]
 
 

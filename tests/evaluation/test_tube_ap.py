@@ -273,6 +273,36 @@ def test_a_tube_is_listed_once_for_each_of_its_likeliest_classes():
     assert entries[1]["segmentations"] == entries[2]["segmentations"]
 
 
-def test_ground_truth_without_classes_is_refused():
-    with pytest.raises(ResultsError, match="no categories"):
-        evaluate({"videos": [], "categories": [], "annotations": []}, [])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"annotations": None}, "the ground truth has no annotations"),
+        ({"videos": None, "categories": None}, "the ground truth has no videos, no categories"),
+        ({"categories": []}, "the ground truth names no categories"),
+        ({"videos": [{"id": 1}]}, "the ground truth: videos 0 is no object of id, height, width, file_names"),
+        ({"annotations": [annotation(1, tube(2, 2)) | {"video_id": 7}]}, "annotation 0 .video 7.: unknown video"),
+        ({"annotations": [annotation(1, tube(2, 2)[:2])]}, "annotation 0 .*: 2 segmentations for 3 frames"),
+        (
+            {"annotations": [annotation(1, tube(2, 2)) | {"segmentations": [[[1, 1, 9, 1, 9, 1e9]], None, None]}]},
+            "annotation 0 .*: a mask: a polygon leaves the frame",
+        ),
+        (
+            {
+                "annotations": [
+                    annotation(1, tube(2, 2)) | {"segmentations": [encode(np.ones((2, 2), np.uint8)), None, None]}
+                ]
+            },
+            "annotation 0 .*: a mask: its size is",
+        ),
+    ],
+)
+def test_broken_ground_truth_is_named_and_not_scored(change, said):
+    with pytest.raises(ResultsError, match=said):
+        evaluate(truth(annotation(1, tube(2, 2))) | change, [])
+    with pytest.raises(ResultsError, match="no object of videos"):
+        evaluate([], [])
+
+
+def test_scores_may_be_those_of_numpy():
+    gt = truth(annotation(1, tube(2, 2)))
+    assert evaluate(gt, [result(tube(2, 2)) | {"score": np.float32(0.5)}])["AP"] == pytest.approx(1.0)

@@ -23,11 +23,10 @@ from pycocotools import mask as rle
 from compfeat.data.annotations.array_store import DamagedStore, read_arrays, write_arrays
 from compfeat.data.annotations.entries import read_entries, read_text
 from compfeat.data.errors import AnnotationError
-from compfeat.masks import are_whole
+from compfeat.masks import are_whole, leaves_by_far, polygon_parts, polygons_rle
 
-FORMAT_VERSION = 1  # raised whenever the arrays change, so that old files are not taken for new ones
+FORMAT_VERSION = 2  # raised whenever the arrays change, so that old files are not taken for new ones
 NOTHING, RUNS, POLYGONS = range(3)  # kinds of segmentation
-NO_OCCLUSION = -1  # where none is stated
 
 
 def default_cache() -> Path:
@@ -43,7 +42,6 @@ class AnnotationIndex:
 
     Attributes:
         categories: (id, name) of each class, by ascending id; labels are 1-based positions in it.
-        occlusions: the words for occlusion that the file uses (OVIS).
         video_ids: int64 ``[V]``, in the order of the file.
         video_sizes: int64 ``[V, 2]``, height and width.
         frame_starts: int64 ``[V + 1]``, where each video's frames begin.
@@ -53,12 +51,10 @@ class AnnotationIndex:
         track_crowds: bool ``[K]``.
         track_segments: int64 ``[K]``, the segmentation of each track's first frame.
         segment_kinds: uint8 ``[S]``: nothing, run lengths or polygons.
-        segment_occlusions: int8 ``[S]``, positions in ``occlusions``, or -1; empty where the file states none.
         segment_starts, segments: int64 ``[S + 1]`` and uint8: the bytes of each segmentation.
     """
 
     categories: list[tuple[int, str]]
-    occlusions: list[str]
     video_ids: np.ndarray
     video_sizes: np.ndarray
     frame_starts: np.ndarray
@@ -70,7 +66,6 @@ class AnnotationIndex:
     track_crowds: np.ndarray
     track_segments: np.ndarray
     segment_kinds: np.ndarray
-    segment_occlusions: np.ndarray
     segment_starts: np.ndarray
     segments: np.ndarray
     path: Path = field(compare=False)
@@ -105,9 +100,8 @@ class AnnotationIndex:
     @classmethod
     def _map(cls, path: Path, verify: bool = True) -> "AnnotationIndex":
         arrays = read_arrays(path, verify)
-        meta = json.loads(arrays.pop("meta").tobytes())
-        categories = [(identity, name) for identity, name in meta["categories"]]
-        return cls(categories=categories, occlusions=meta["occlusions"], path=path, **arrays)
+        categories = [(identity, name) for identity, name in json.loads(arrays.pop("categories").tobytes())]
+        return cls(categories=categories, path=path, **arrays)
 
     def __reduce__(self) -> tuple:
         return AnnotationIndex._map, (self.path, False)  # a worker that is spawned maps it again
@@ -132,7 +126,7 @@ class AnnotationIndex:
         start, end = self.segment_starts[segment : segment + 2].tolist()
         content = self.segments[start:end].tobytes()
         if kind == POLYGONS:
-            return rle.merge(rle.frPyObjects(_read_polygons(content), height, width))
+            return polygons_rle(_read_polygons(content), height, width)
         return {"size": [height, width], "counts": content}
 
 
@@ -163,7 +157,6 @@ class _Builder:
 
     def __init__(self) -> None:
         self.categories: list[tuple[int, str]] = []
-        self.occlusions: list[str] = []
         self.video_ids = array("q")
         self.video_sizes = array("q")
         self.frames = array("q")  # of each video
@@ -176,7 +169,7 @@ class _Builder:
         self.track_frames = array("q")
         self.kinds = array("B")
         self.sizes = array("q")  # height and width as each RLE has them; -1 where it has none
-        self.segment_occlusions = array("b")
+        self.reaches = array("d")  # the largest coordinate of polygons; 0 where there are none
         self.segment_lengths = array("q")
         self.segments = bytearray()
 
@@ -200,16 +193,13 @@ class _Builder:
         self.track_frames.append(len(segmentations))
         for segmentation in segmentations:
             self._add_segmentation(segmentation)
-        words, frames = entry.get("occlusion") or [None] * len(segmentations), len(segmentations)
-        if len(words) != frames:
-            raise AnnotationError(f"annotation {entry['id']} has {len(words)} occlusions in {frames} frames")
-        self.segment_occlusions.extend(map(self._occlusion, words))
 
     def _add_segmentation(self, segmentation: Any) -> None:
-        kind, content, size = NOTHING, b"", (-1, -1)
+        kind, content, size, reach = NOTHING, b"", (-1, -1), 0.0
         if isinstance(segmentation, list):
-            if polygons := [polygon for polygon in segmentation if len(polygon) >= 6]:  # a line has no inside
+            if polygons := polygon_parts(segmentation):
                 kind, content = POLYGONS, _write_polygons(polygons)
+                reach = max(float(np.abs(polygon).max()) for polygon in polygons)
         elif segmentation:
             kind, counts, size = RUNS, segmentation["counts"], segmentation["size"]
             if isinstance(counts, list):
@@ -217,20 +207,16 @@ class _Builder:
             content = counts.encode() if isinstance(counts, str) else counts
         self.kinds.append(kind)
         self.sizes.extend(size)
+        self.reaches.append(reach)
         self.segment_lengths.append(len(content))
         self.segments += content
-
-    def _occlusion(self, word: str | None) -> int:
-        if word is None:
-            return NO_OCCLUSION
-        if word not in self.occlusions:
-            self.occlusions.append(word)
-        return self.occlusions.index(word)
 
     def arrays(self) -> dict[str, np.ndarray]:
         if not self.categories:
             raise AnnotationError("it has no categories")
         categories = sorted(self.categories)
+        if len(dict(categories)) < len(categories):
+            raise AnnotationError("two categories have the same id")
         labels = {identity: label for label, (identity, _) in enumerate(categories, start=1)}
         positions = {identity: position for position, identity in enumerate(self.video_ids)}
         if len(positions) < len(self.video_ids):
@@ -243,10 +229,8 @@ class _Builder:
         self._check_runs()
 
         order = np.argsort(videos, kind="stable")
-        meta = {"categories": categories, "occlusions": self.occlusions}
-        occlusions = np.frombuffer(self.segment_occlusions, np.int8)
         return {
-            "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
+            "categories": np.frombuffer(json.dumps(categories).encode(), np.uint8),
             "video_ids": np.array(self.video_ids, np.int64),
             "video_sizes": np.array(self.video_sizes, np.int64).reshape(-1, 2),
             "frame_starts": _starts(self.frames),
@@ -258,13 +242,12 @@ class _Builder:
             "track_crowds": np.array(self.track_crowds, bool)[order],
             "track_segments": _starts(self.track_frames)[:-1][order],
             "segment_kinds": np.frombuffer(self.kinds, np.uint8),
-            "segment_occlusions": occlusions if self.occlusions else occlusions[:0],
             "segment_starts": _starts(self.segment_lengths),
             "segments": np.frombuffer(self.segments, np.uint8),
         }
 
     def _check_tracks(self, videos: np.ndarray) -> None:
-        """Every track must have one segmentation a frame, and masks of its video's size."""
+        """Every track must have one segmentation a frame, masks of its video's size, and polygons about it."""
         frames = np.array(self.track_frames, np.int64)
         expected = np.array(self.frames, np.int64)[videos]
         for track in np.flatnonzero(frames != expected)[:1]:
@@ -274,11 +257,13 @@ class _Builder:
             )
         sizes = np.array(self.sizes, np.int64).reshape(-1, 2)
         stated = np.repeat(np.array(self.video_sizes, np.int64).reshape(-1, 2)[videos], frames, axis=0)
-        for segment in np.flatnonzero((sizes != stated).any(1) & (sizes[:, 0] >= 0))[:1]:
+        other_size = (sizes != stated).any(1) & (sizes[:, 0] >= 0)
+        for segment in np.flatnonzero(other_size | leaves_by_far(np.array(self.reaches), *stated.T))[:1]:
             track = int(np.searchsorted(_starts(frames), segment, "right")) - 1
+            what = f"a mask of size {sizes[segment].tolist()}" if other_size[segment] else "a polygon far outside"
             raise AnnotationError(
-                f"annotation {self.track_ids[track]} has a mask of size {sizes[segment].tolist()} in a video of size "
-                f"{stated[segment].tolist()}; scripts/check_data.py names every such error"
+                f"annotation {self.track_ids[track]} has {what} in a video of size {stated[segment].tolist()}; "
+                "scripts/check_data.py names every such error"
             )
 
     def _check_runs(self) -> None:
@@ -298,13 +283,13 @@ def _starts(lengths: Sequence[int] | np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
-def _write_polygons(polygons: Sequence[Sequence[float]]) -> bytes:
+def _write_polygons(polygons: Sequence[np.ndarray]) -> bytes:
     header = np.array([len(polygons), *map(len, polygons)], np.int32)
-    return header.tobytes() + np.concatenate([np.asarray(polygon, float) for polygon in polygons]).tobytes()
+    return header.tobytes() + np.concatenate(polygons).tobytes()
 
 
-def _read_polygons(content: bytes) -> list[list[float]]:
+def _read_polygons(content: bytes) -> list[np.ndarray]:
     (count,) = np.frombuffer(content, np.int32, 1)
     lengths = np.frombuffer(content, np.int32, count, 4)
     values = np.frombuffer(content, float, offset=4 + 4 * int(count))
-    return [part.tolist() for part in np.split(values, np.cumsum(lengths)[:-1])]
+    return np.split(values, np.cumsum(lengths)[:-1])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compfeat.data.annotations.index import NO_OCCLUSION, NOTHING, AnnotationIndex
+from compfeat.data.annotations.index import NOTHING, AnnotationIndex
 from compfeat.data.annotations.layout import LOOKED_AT, find_annotations, find_images, missing_frames
 from compfeat.data.errors import AnnotationError
 from compfeat.structures import RLE, Category
@@ -30,17 +30,12 @@ class Segmentations(Sequence[RLE | None]):
 
 @dataclass(frozen=True)
 class Track:
-    """One object through a video.
-
-    ``segmentations`` and ``occlusion`` have one entry a frame; ``occlusion`` is None where the data set tells none
-    (only OVIS does: "no_occlusion", "slight_occlusion", "severe_occlusion").
-    """
+    """One object through a video; ``segmentations`` has one entry a frame."""
 
     id: int
     label: int
     crowd: bool
     segmentations: Sequence[RLE | None]
-    occlusion: list[str | None] | None
 
 
 @dataclass(frozen=True)
@@ -165,22 +160,16 @@ class VISAnnotations(Sequence[Video]):
         return {"videos": videos, "annotations": entries, "categories": [asdict(c) for c in self.categories]}
 
     def positions(self, ids: Sequence[int]) -> list[int]:
-        """The positions of videos by id, in the order of the file; AnnotationError when one is not there."""
+        """The positions of videos by id, each once, in the order of the file; AnnotationError when one is not there."""
         known = {identity: position for position, identity in enumerate(self.arrays.video_ids.tolist())}
         if unknown := sorted(set(ids) - set(known)):
             raise AnnotationError(f"{self.path} has no video {unknown[0]} ({len(unknown)} of {len(ids)} are not in it)")
-        return sorted(known[identity] for identity in ids)
+        return sorted({known[identity] for identity in ids})
 
     def _tracks(self, position: int) -> Iterator[int]:
         return iter(range(*self.arrays.track_starts[position : position + 2].tolist()))
 
     def _track(self, k: int, length: int, size: tuple[int, int]) -> Track:
         index = self.arrays
-        start = int(index.track_segments[k])
-        occlusion = None
-        if len(index.segment_occlusions):
-            words = index.segment_occlusions[start : start + length].tolist()
-            occlusion = [None if word == NO_OCCLUSION else index.occlusions[word] for word in words]
-        segmentations = Segmentations(index, start, length, size)
-        label, crowd = int(index.track_labels[k]), bool(index.track_crowds[k])
-        return Track(int(index.track_ids[k]), label, crowd, segmentations, occlusion)
+        segmentations = Segmentations(index, int(index.track_segments[k]), length, size)
+        return Track(int(index.track_ids[k]), int(index.track_labels[k]), bool(index.track_crowds[k]), segmentations)

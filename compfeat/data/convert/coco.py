@@ -13,7 +13,7 @@ from compfeat.data.annotations.layout import NotFound, find_images, missing_fram
 from compfeat.data.convert.labelled import LabelledObject, LabelledVideo
 from compfeat.data.errors import AnnotationError
 from compfeat.files import read_json
-from compfeat.masks import whole_rle
+from compfeat.masks import polygons_rle, whole_rle
 from compfeat.structures import RLE, Category
 
 IDENTITIES = ("track_id", "instance_id", "id")
@@ -61,6 +61,9 @@ class COCOVideos:
         if not paths:
             raise FileNotFoundError(f"there is no json file {source}, nor one in a folder of that name")
         names = [_export_name(path, source) if len(paths) > 1 else path.stem for path in paths]
+        if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+            same = " and ".join(str(path) for path, name in zip(paths, names, strict=True) if name == twice)
+            raise AnnotationError(f"{same} would both be called {twice}: rename one of them")
         exports = [_Export(path, name, len(paths) > 1, images) for path, name in zip(paths, names, strict=True)]
         self._key = identity or _identity_key(exports)
         self.categories = _merge_categories(exports)
@@ -117,6 +120,8 @@ class _Export:
         with _in_format(path):
             self.categories = [(category["id"], str(category["name"])) for category in content["categories"]]
             self.annotations: dict[Any, list[dict]] = {image["id"]: [] for image in content["images"]}
+            if len(self.annotations) < len(content["images"]):
+                raise AnnotationError(f"{path}: two images have the same id")
             classes = dict(self.categories)
             for annotation in content["annotations"]:
                 if annotation["image_id"] not in self.annotations or annotation["category_id"] not in classes:
@@ -243,5 +248,4 @@ def _mask(segmentation: Any, height: int, width: int) -> RLE:
         raise ValueError("it has no mask, only a box at best: outline the object as a polygon or mask")
     if not isinstance(segmentation, list):
         return whole_rle(segmentation, height, width)
-    polygons = [polygon for polygon in segmentation if len(polygon) >= 6]  # a line has no inside
-    return rle.merge(rle.frPyObjects(polygons or [[0.0] * 6], height, width))
+    return polygons_rle(segmentation, height, width)

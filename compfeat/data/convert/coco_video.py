@@ -48,7 +48,7 @@ def to_coco_video(
         things = _of_tracks(video, categories) if found is None else (f for f in found if f.video == video.id)
         for thing in things:
             for frame, mask in enumerate(thing.masks):
-                if mask is None or not rle.area(mask):
+                if not mask or not rle.area(mask):
                     continue
                 content["annotations"].append(
                     {"id": len(content["annotations"]) + 1, "image_id": first + frame, "video_id": video.id}

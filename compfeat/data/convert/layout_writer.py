@@ -44,6 +44,8 @@ def refuse_to_overwrite(path: Path) -> None:
 def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
+    except FileExistsError:  # what is there may be a link to another source, which a copy would overwrite
+        raise
     except OSError:  # another file system, or one that has no links
         shutil.copyfile(source, target)
 

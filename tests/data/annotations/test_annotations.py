@@ -106,7 +106,19 @@ def test_broken_annotations_are_named(tmp_path, text, said):
             lambda c: c["annotations"][2].update(segmentations=[{"size": [HEIGHT, WIDTH], "counts": [-1, 801]}]),
             "is not in the YouTube-VIS format",
         ),
-        (lambda c: c["annotations"][2].update(occlusion=["a", "b"]), "annotation 20 has 2 occlusions in 1 frames"),
+        (
+            lambda c: c["annotations"][2].update(segmentations=[[[1, 1, 9, 1, 9, 1e9]]]),
+            r"annotation 20 has a polygon far outside in a video of size \[20, 40\]",
+        ),
+        (
+            lambda c: c["annotations"][2].update(segmentations=[[[1, 1, 9, 1, 9, float("nan")]]]),
+            r"is not in the YouTube-VIS format: a polygon is not \[x1, y1",
+        ),
+        (
+            lambda c: c["annotations"][2].update(segmentations=[[[[1, 1], [9, 1], [9, 9]]]]),
+            r"is not in the YouTube-VIS format: a polygon is not \[x1, y1",
+        ),
+        (lambda c: c["categories"][0].update(id=7), "two categories have the same id"),
         (lambda c: c["videos"][1].update(id=1), "two videos have the same id"),
     ],
 )
@@ -143,15 +155,13 @@ def test_oddities_are_read(tmp_path):
             entry["bboxes"] = None
         content["annotations"][0]["bboxes"] = [None] * 4
         content["annotations"].reverse()
-        content["annotations"][-1]["occlusion"] = ["no_occlusion", None, "severe_occlusion", "no_occlusion"]
+        content["annotations"][-1]["occlusion"] = ["no_occlusion", None, "severe_occlusion", "no_occlusion"]  # OVIS
         content["info"] = {"nested": ["a", {"b": "]}"}]}
 
     annotations = VISAnnotations.load(write_data_set(tmp_path, change=change), "train")
     assert [video.id for video in annotations] == [0, 1, 2]
     assert [[track.id for track in video.tracks] for video in annotations] == [[1, 0], [11, 10], [21, 20]]
     track = annotations[0].tracks[1]
-    assert track.occlusion == ["no_occlusion", None, "severe_occlusion", "no_occlusion"]
-    assert annotations[0].tracks[0].occlusion == [None] * 4
     assert (decode_mask(track.segmentations[2]) == box_mask(6, 5, 8, 6)).all()
     with pytest.raises(IndexError):
         annotations[3]

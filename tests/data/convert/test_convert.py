@@ -14,10 +14,12 @@ from compfeat.data.checks import SplitCheck
 from compfeat.data.convert.coco import COCOVideos
 from compfeat.data.convert.coco_video import to_coco_video
 from compfeat.data.convert.davis import DAVISVideos
+from compfeat.data.convert.labelled import LabelledVideo
 from compfeat.data.convert.layout_writer import write_split
 from compfeat.data.convert.mots import MOTSVideos
 from compfeat.data.errors import AnnotationError
 from compfeat.masks import decode_mask
+from compfeat.structures import Category
 
 POLYGON = [4, 5, 12, 5, 12, 11, 4, 11]  # box_mask(4, 5, 8, 6)
 
@@ -76,7 +78,7 @@ def test_the_layout_to_coco_video_and_back_is_the_same(tmp_path):
 
 def test_results_become_annotations_with_scores(tmp_path):
     annotations = VISAnnotations.load(write_data_set(tmp_path), "train")
-    masks = [None, compressed(box_mask(1, 2, 3, 4)), None, None]
+    masks = [[], compressed(box_mask(1, 2, 3, 4)), None, {}]
     entry = {"video_id": 1, "category_id": 9, "score": 0.5, "segmentations": masks}
     content = to_coco_video(annotations, annotations.categories, [entry])
     (found,) = content["annotations"]
@@ -99,6 +101,15 @@ def test_frames_are_links_and_the_source_stays_as_it_is(tmp_path):
     converted(COCOVideos(tmp_path / "coco.json", root / "train" / "JPEGImages"), tmp_path / "out")
     written = tmp_path / "out" / "train" / "JPEGImages" / "v1" / "0.png"
     assert not written.is_symlink() and written.samefile(tmp_path / "moved.png")
+
+
+def test_no_source_is_written_through_a_link_to_it(tmp_path):
+    for name, value in (("a", 1), ("b", 2)):
+        (tmp_path / name).write_bytes(bytes([value]))
+    videos = [LabelledVideo(name, (HEIGHT, WIDTH), {"same/0.png": tmp_path / name}, []) for name in "ab"]
+    with pytest.raises(FileExistsError):
+        write_split(videos, [Category(1, "cat")], tmp_path / "out", "train")
+    assert [(tmp_path / name).read_bytes() for name in "ab"] == [b"\1", b"\2"] and not (tmp_path / "out/train").exists()
 
 
 def test_frames_are_copied_where_no_link_can_be_made(tmp_path, monkeypatch):
@@ -147,6 +158,14 @@ def test_several_tasks_of_cvat_are_one_data_set(tmp_path):
     assert names == ["cat", "dog", "bird"]
     assert [(v.name, [names[t.label - 1] for t in v.tracks]) for v in annotations] == [("a", ["cat"]), ("b", ["dog"])]
     assert [track.id for video in annotations for track in video.tracks] == [1, 2]
+
+
+def test_exports_that_would_have_one_name_are_told_apart(tmp_path):
+    for name in ("a-b", "a/b"):
+        write_frames(tmp_path / name, ["0.png"])
+        write_coco(tmp_path / name / "result.json", ["0.png"], [(1, 1, [POLYGON], track(0))])
+    with pytest.raises(AnnotationError, match="a/b/result.json and .*a-b/result.json would both be called a-b: rename"):
+        COCOVideos(tmp_path)
 
 
 def test_an_export_of_label_studio(tmp_path):
@@ -203,6 +222,9 @@ def test_what_is_wrong_with_images_is_told(tmp_path):
         COCOVideos(write_coco(tmp_path / "b.json", ["w/0.png"], []))
     with pytest.raises(AnnotationError, match="there are two images v/0.png: export each video by itself"):
         COCOVideos(write_coco(tmp_path / "c.json", ["v/0.png", "v/0.png"], []))
+    same = [{"id": 1, "file_name": f"v/{n}.png", "height": HEIGHT, "width": WIDTH} for n in (0, 1)]
+    with pytest.raises(AnnotationError, match="two images have the same id"):
+        COCOVideos(write_coco(tmp_path / "e.json", [], [], images=same))
     with pytest.raises(AnnotationError, match="the file name ../0.png leaves the folder"):
         COCOVideos(write_coco(tmp_path / "d.json", ["../0.png"], []))
     with pytest.raises(AnnotationError, match="is not in the COCO format: 'images' is missing"):
