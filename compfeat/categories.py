@@ -43,10 +43,18 @@ def coco_class_map(categories: Sequence[Category]) -> dict[int, int]:
     return {label: ids[0] for label, ids in found.items() if ids}
 
 
-def coco_labels(categories: Sequence[Category], strict: bool = False) -> dict[int, int]:
-    """COCO category id -> label, of every COCO category that stands for one of the classes."""
-    labels = enumerate(categories, start=1)
-    return {coco: label for label, category in labels for coco in coco_ids(category.name, strict)}
+def labels_of_stills(stills: Sequence[Category], categories: Sequence[Category], strict: bool = False) -> list[int]:
+    """For each class of still images its label among ``categories``, those of videos; 0 where it has none.
+
+    Names decide, whatever the ids: as those of COCO do, for which another name may stand, or, where all classes of the
+    stills are classes of the videos too, as equal names. ``strict`` as in ``coco_ids``.
+    """
+    names = [_normalise(category.name) for category in stills]
+    labels = {_normalise(category.name): label for label, category in enumerate(categories, start=1)}
+    if not set(names) <= set(labels):
+        known = {category.id: _normalise(category.name) for category in COCO_CATEGORIES}
+        labels = {known[coco]: label for name, label in labels.items() for coco in coco_ids(name, strict)}
+    return [labels.get(name, 0) for name in names]
 
 
 def _normalise(name: str) -> str:

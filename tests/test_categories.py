@@ -1,6 +1,6 @@
 import pytest
 
-from compfeat.categories import coco_class_map, coco_ids, coco_labels
+from compfeat.categories import COCO_CATEGORIES, coco_class_map, coco_ids, labels_of_stills
 from compfeat.structures import Category
 
 TABLES = {  # COCO category id -> category id of the data set, as the field uses it
@@ -25,6 +25,12 @@ LOOSE = {"ytvis2019": {2, 35}, "ytvis2021": {2, 35}, "ovis": set()}
 
 def categories(data_set):
     return [Category(i, name) for i, name in enumerate(NAMES[data_set].split(), start=1)]
+
+
+def coco_labels(classes, strict=False):
+    """COCO category id -> label."""
+    labels = labels_of_stills(COCO_CATEGORIES, classes, strict)
+    return {coco.id: label for coco, label in zip(COCO_CATEGORIES, labels, strict=True) if label}
 
 
 def table(data_set):
@@ -54,3 +60,11 @@ def test_class_map_goes_by_name_and_takes_the_closest():
 
 def test_a_label_is_a_position_not_an_id():
     assert coco_labels([Category(5, "dog"), Category(90, "cat")]) == {18: 1, 17: 2}
+
+
+def test_classes_of_stills_go_by_name_whatever_their_ids():
+    videos = [Category(i, name) for i, name in enumerate(["mouse", "dog", "motorbike"], start=1)]
+    renumbered = [Category(i, c.name) for i, c in enumerate(COCO_CATEGORIES)]
+    found = {c.name: label for c, label in zip(renumbered, labels_of_stills(renumbered, videos), strict=True) if label}
+    assert found == {"dog": 2, "motorcycle": 3, "bicycle": 3}  # COCO's mouse is no animal
+    assert labels_of_stills([Category(9, "Dog"), Category(4, "mouse")], videos) == [2, 1]

@@ -1,5 +1,6 @@
 """The loaders of a run: clips to train on, whole videos to validate on."""
 
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -286,10 +287,14 @@ class VISDataModule(pl.LightningDataModule):
     def fingerprint(self) -> dict[str, str]:
         """A digest of the annotations by split: equal where those are, wherever they lie.
 
-        Those of the still images are ``stills``; a test split that is not there, or not drawn yet, has none.
+        Those of the still images are ``stills``, and ``held_out`` is which training videos are validated on; a test
+        split that is not there, or not drawn yet, has none.
         """
-        splits = {self.train_split: self.train_annotations, self.val_split or self.train_split: self.val_annotations}
-        digests = {split: annotations.arrays.digest for split, annotations in splits.items()}
+        digests = {self.train_split: self.train_annotations.arrays.digest}
+        if self.held_out is not None:
+            digests["held_out"] = hashlib.blake2b(str(sorted(self.held_out)).encode(), digest_size=16).hexdigest()
+        elif self.val_split is not None:
+            digests[self.val_split] = self.val_annotations.arrays.digest
         if self.test_split is not None and self.test_split not in digests:
             with suppress(NotFound):
                 digests[self.test_split] = digest_of(find_annotations(self.folder, self.test_split))

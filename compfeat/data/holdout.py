@@ -75,12 +75,15 @@ def read_ids(path: Path) -> list[int]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        AnnotationError: a line is not a whole number.
+        AnnotationError: a line is not a whole number, or there is none.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no list of video ids at {path}: set data.holdout to one, or to a number")
     lines = [line.partition("#")[0].strip() for line in path.read_text().splitlines()]
     try:
-        return [int(line) for line in lines if line]
+        ids = [int(line) for line in lines if line]
     except ValueError as error:
         raise AnnotationError(f"{path} is not a list of video ids, one a line: {error}") from error
+    if not ids:
+        raise AnnotationError(f"{path} names no video: list the ids of some, one a line")
+    return ids

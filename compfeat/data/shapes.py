@@ -149,6 +149,8 @@ class ShapesGenerator:
 
     def _write_split(self, folder: Path, split: str) -> None:
         count = self.stills if split == STILLS else getattr(self, f"{split}_videos")
+        if count < 1:
+            raise ValueError("shapes: there are no stills to draw: raise data.generator.stills, or leave out data.coco")
         workers = min(count, os.cpu_count() or 1)
         context = get_context("spawn")  # a fork of a process that has used OpenCV's threads can hang in OpenCV
         with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:

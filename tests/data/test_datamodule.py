@@ -6,7 +6,6 @@ import pytest
 import torch
 from generated import HEIGHT, WIDTH, box_mask, write_data_set
 
-from compfeat.data.annotations.index import _Builder
 from compfeat.data.annotations.reader import VISAnnotations
 from compfeat.data.clips.coco import COCOPseudoClips
 from compfeat.data.clips.sampler import ClipSampler, uniform_frames
@@ -117,7 +116,7 @@ def test_a_clip_is_scaled_with_its_masks(tmp_path):
     assert clip.target["boxes"].tolist() == [[2, 2, 6, 5]]
 
 
-def test_broken_frames_and_masks_are_named(tmp_path, monkeypatch):
+def test_broken_frames_and_masks_are_named(tmp_path):
     dataset = clips(write_data_set(tmp_path))
     frame = tmp_path / "train" / "JPEGImages" / "v2" / "0.png"
     frame.write_bytes(b"")
@@ -133,10 +132,16 @@ def test_broken_frames_and_masks_are_named(tmp_path, monkeypatch):
     root = write_data_set(tmp_path, change=shorten)
     with pytest.raises(AnnotationError, match="annotation 20 has a mask that its runs do not fill"):
         clips(root)
-    monkeypatch.setattr(_Builder, "_check_runs", lambda builder: None)  # of an index from before they were checked
-    dataset = clips(root)
-    with pytest.raises(AnnotationError, match="annotation 20, frame 0: the runs of a mask fill 20 pixels of 20 x 40"):
-        dataset[0, 1]
+
+
+def test_frames_kept_at_another_scale_are_those_annotated(tmp_path):
+    root = write_data_set(tmp_path)
+    for path in (root / "train" / "JPEGImages").rglob("*.png"):
+        cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (WIDTH // 2, HEIGHT // 2)))
+    data = VISDataModule(str(root), val_split="train", size=(WIDTH, HEIGHT), workers=0)
+    data.setup()
+    assert data.train_clips()[0, 0].current.shape == (3, HEIGHT, WIDTH)
+    assert {frame.shape for video in data.val_dataloader() for frame in video.frames} == {(HEIGHT, WIDTH, 3)}
 
 
 def test_frames_and_videos_that_are_not_on_disk_are_left_out(tmp_path, caplog):

@@ -73,11 +73,14 @@ def test_own_ground_truth_goes_before_a_number(root):
 def test_a_list_of_ids_goes_before_everything(root, tmp_path):
     write_data_set(root, lengths=(1, 1), split="valid")
     path = tmp_path / "ids.txt"
-    path.write_text("# videos to validate on\n5\n\n2  # the second\n")
+    path.write_text("# videos to validate on\n5\n\n2  # the second\n5\n")
     data = held_out(root, str(path))
     assert [video.id for video in data.val_dataloader()] == [2, 5] and len(data.train_videos) == 4
     write_ids(data.held_out, tmp_path / "new" / "again.txt")
     assert read_ids(tmp_path / "new" / "again.txt") == data.held_out
+    others = tmp_path / "others.txt"
+    others.write_text("2\n")
+    assert held_out(root, str(others)).fingerprint["held_out"] != data.fingerprint["held_out"]
 
 
 def test_what_cannot_be_held_out_is_told(root, tmp_path):
@@ -90,6 +93,9 @@ def test_what_cannot_be_held_out_is_told(root, tmp_path):
     path = tmp_path / "ids.txt"
     path.write_text("1\nv2\n")
     with pytest.raises(AnnotationError, match="ids.txt is not a list of video ids"):
+        held_out(root, str(path))
+    path.write_text("# none yet\n")
+    with pytest.raises(AnnotationError, match="ids.txt names no video"):
         held_out(root, str(path))
     path.write_text("1\n99\n98\n")
     with pytest.raises(AnnotationError, match=r"has no video 98 \(2 of 3 are not in it\)"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Dataset
 
-from compfeat.categories import coco_labels
+from compfeat.categories import labels_of_stills
 from compfeat.data.annotations.reader import VISAnnotations
 from compfeat.data.clips.frames import read_scaled
 from compfeat.data.clips.transforms import AffineMotion, ClipFlip, fit, frame_target, to_tensor
@@ -63,10 +63,8 @@ class COCOPseudoClips(Dataset[Clip]):
         self.seed = seed
         self.motion = motion
         self.min_visible = min_visible
-        same = self.annotations.categories == list(categories)  # then no table need say which classes stand for which
-        by_id = {c.id: label for label, c in enumerate(categories, 1)} if same else coco_labels(categories, strict)
-        own = [by_id.get(category.id, 0) for category in self.annotations.categories]
-        self.labels = np.array([0, *own])  # COCO label -> label of the video data set, 0 where it has none
+        own = labels_of_stills(self.annotations.categories, categories, strict)
+        self.labels = np.array([0, *own])  # label of the stills -> label of the video data set, 0 where it has none
         self.positions = self._usable()
         if not len(self.positions):
             raise AnnotationError(f"{self.annotations.path}: no image shows a class of the video data set")

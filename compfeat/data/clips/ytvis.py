@@ -13,7 +13,6 @@ from compfeat.data.clips.frames import read_scaled
 from compfeat.data.clips.sampler import ClipFrames, ClipSampler
 from compfeat.data.clips.transforms import ClipFlip, fit, frame_target, to_tensor
 from compfeat.data.errors import AnnotationError
-from compfeat.images import read_image
 from compfeat.masks import decode_mask
 from compfeat.structures import Clip
 
@@ -87,7 +86,7 @@ class YTVISClips(Dataset[Clip]):
         decoded = {i: read_scaled(path, stated, size) for i, path in paths.items()}  # each once, even if drawn twice
         images, masks = self.flip(
             [decoded[i] for i in (current, reference, *support)],
-            [_masks(tracks, i, size, self.annotations.path) for i in (current, reference)],
+            [_masks(tracks, i, size) for i in (current, reference)],
             rng,
         )
         labels, ids = [track.label for track in tracks], [track.id for track in tracks]
@@ -102,28 +101,31 @@ class YTVISClips(Dataset[Clip]):
         )
 
 
-def _masks(tracks: Sequence[Track], frame: int, size: tuple[int, int], path: Path) -> np.ndarray:
+def _masks(tracks: Sequence[Track], frame: int, size: tuple[int, int]) -> np.ndarray:
     masks = np.zeros((len(tracks), *size), np.uint8)
     for mask, track in zip(masks, tracks, strict=True):
         if segmentation := track.segmentations[frame]:
-            try:
-                mask[:] = decode_mask(segmentation, size)
-            except ValueError as error:
-                raise AnnotationError(f"{path}: annotation {track.id}, frame {frame}: {error}") from error
+            mask[:] = decode_mask(segmentation, size)
     return masks
 
 
 class VideoFrames(Sequence[np.ndarray]):
-    """The frames of a video, uint8 RGB ``[H, W, 3]``, decoded when they are asked for."""
+    """The frames of a video, uint8 RGB ``[H, W, 3]``, decoded when they are asked for.
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    Args:
+        paths: of the frames.
+        size: (height, width) of the annotations, to which frames that are kept at another scale are brought.
+    """
+
+    def __init__(self, paths: Sequence[Path], size: tuple[int, int]) -> None:
         self.paths = paths
+        self.size = size
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index):
-        return read_image(self.paths[index])
+        return read_scaled(self.paths[index], self.size, self.size)
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,6 @@ class VideoItem:
     """One video to find the objects of."""
 
     id: int
-    name: str
     frames: VideoFrames
 
 
@@ -147,6 +148,5 @@ class YTVISVideos(Dataset[VideoItem]):
 
     def __getitem__(self, index: int) -> VideoItem:
         video = self.annotations[self.positions[index]]
-        return VideoItem(
-            video.id, video.name, VideoFrames([self.annotations.image_root / name for name in video.file_names])
-        )
+        paths = [self.annotations.image_root / name for name in video.file_names]
+        return VideoItem(video.id, VideoFrames(paths, (video.height, video.width)))

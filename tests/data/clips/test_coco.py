@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from compfeat.categories import coco_labels
+from compfeat.categories import labels_of_stills
 from compfeat.data.clips.coco import COCOPseudoClips
 from compfeat.data.clips.mixture import MixedClips
 from compfeat.data.clips.transforms import AffineMotion, ClipFlip, frame_target
@@ -74,7 +74,7 @@ def test_an_image_and_its_masks_move_alike_and_about_the_centre():
 def test_boxes_are_those_of_the_moved_masks_and_identities_those_of_the_annotations(shared_data):
     clips = pseudo_clips(shared_data)
     own = {track.id: track for image in clips.annotations for track in image.tracks}
-    labels = coco_labels(CATEGORIES)
+    labels = labels_of_stills(clips.annotations.categories, CATEGORIES)
     for index in range(len(clips)):
         clip = clips[0, index]
         assert clip.support.shape == (2, *clip.current.shape) and clip.current.dtype == torch.uint8
@@ -84,7 +84,7 @@ def test_boxes_are_those_of_the_moved_masks_and_identities_those_of_the_annotati
             for label, identity in zip(target["labels"].tolist(), target["track_ids"].tolist(), strict=True):
                 track = own[identity]
                 assert not track.crowd
-                assert labels[clips.annotations.categories[track.label - 1].id] == label
+                assert labels[track.label - 1] == label
     assert {int(label) for i in range(len(clips)) for label in clips[0, i].target["labels"]} == {1, 2, 3, 4}
 
 
