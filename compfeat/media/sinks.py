@@ -87,7 +87,7 @@ def _encode(
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         stream.codec_context.time_base = tick
         stream.codec_context.colorspace = Colorspace.ITU601  # as encoded; players guess another one for large frames
-        with _sound(sound, container, start) as sound_until:
+        with _sound(sound, container, start) as write_sound:
             waiting: deque[Packet] = deque()  # one a frame, in their order
             latest, written, until = -1, 0, 0.0
 
@@ -96,7 +96,8 @@ def _encode(
                 while waiting and (kept is None or written < kept()):
                     packet = waiting.popleft()
                     until = float((packet.pts or 0) * packet.time_base)
-                    container.mux([packet, *sound_until(until)])
+                    container.mux(packet)
+                    write_sound(until)
                     written += 1
 
             for index, frame in enumerate(chain([first], remaining)):
@@ -114,18 +115,18 @@ def _encode(
             mux_kept()
             if not written:
                 raise VideoError(f"no frames to write to {name}")
-            container.mux(sound_until(until + float(duration * tick)))
+            write_sound(until + float(duration * tick))
 
 
 @contextmanager
-def _sound(path: str | Path | None, output: OutputContainer, start: float) -> Iterator[Callable[[float], list[Packet]]]:
-    """What gives the next packets of the sound, up to a time."""
+def _sound(path: str | Path | None, output: OutputContainer, start: float) -> Iterator[Callable[[float], None]]:
+    """What writes the sound up to a time."""
     if path is None:
-        yield lambda end: []
+        yield lambda end: None
         return
     try:
         track = Sound(path, output, start)
     except av.FFmpegError as error:
         raise VideoError(f"the sound of {path} cannot be read: {error.strerror}") from error
     with closing(track):
-        yield track.until
+        yield track.write

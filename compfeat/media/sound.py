@@ -4,6 +4,8 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
+from itertools import chain, groupby
+from math import inf
 from pathlib import Path
 
 import av
@@ -13,7 +15,8 @@ from av.container import OutputContainer
 from compfeat.media.seeking import video_stream, whole
 from compfeat.media.times import Clock
 
-COPIED = {"aac", "mp3", "opus", "flac"}  # what mp4 holds and browsers play; all else becomes AAC
+# What mp4 holds and browsers play, from these rates on; all else becomes AAC.
+COPIED = {"aac": 0, "mp3": 16_000, "opus": 0, "flac": 0}
 AAC_RATES = av.codec.Codec("aac", "w").audio_rates or []
 PREROLL = Fraction(1)  # seconds by which sound may lie before the frames it belongs to
 
@@ -21,9 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class Sound:
-    """The first sound track of a file, as packets for an mp4, to which a track is added; read as it is asked for.
+    """The first sound track of a file whose codec is known, put into an mp4 as a track; read as it is written.
 
-    A file without sound gives none. Sound that cannot be read ends there, with a warning: frames matter more.
+    A file without sound gives none. Sound that cannot be read ends there, and packets that are damaged are left out,
+    with a warning: frames matter more.
 
     Args:
         path: of a file with a video stream.
@@ -36,30 +40,35 @@ class Sound:
 
     def __init__(self, path: str | Path, output: OutputContainer, start: float) -> None:
         self._path = path
+        self._output = output
+        self._lost = 0  # packets
         self._input = av.open(f"file:{path}")
         self._packets: Iterator[av.Packet] = iter(())
-        if self._input.streams.audio:
-            stream = self._input.streams.audio[0]
+        known = (stream for stream in self._input.streams.audio if stream.codec_context)
+        if stream := next(known, None):
             clock = Clock.of(video_stream(self._input))
             origin = clock.zero * clock.tick + Fraction(start)
             if start > PREROLL:
                 with suppress(av.FFmpegError):  # what cannot be sought is read from its beginning
                     self._input.seek(int((origin - PREROLL) * av.time_base))
-            copied = stream.codec_context.codec.canonical_name in COPIED
+            copied = stream.rate >= COPIED.get(stream.codec_context.codec.canonical_name, inf)
             read = whole(self._input.demux(stream))
             self._packets = _ascending((_copied if copied else _encoded)(read, stream, output, origin))
         self._next = self._after()
 
-    def until(self, end: float) -> list[av.Packet]:
-        """The next packets, as far as they begin in the first ``end`` seconds of the mp4."""
-        packets = []
+    def write(self, end: float) -> None:
+        """Writes the next packets, as far as they begin in the first ``end`` seconds of the mp4."""
         while self._next is not None and _begin(self._next) < end:
-            packets.append(self._next)
+            try:
+                self._output.mux(self._next)
+            except av.InvalidDataError:
+                self._lost += 1
             self._next = self._after()
-        return packets
 
     def close(self) -> None:
         self._input.close()
+        if self._lost:
+            log.warning(f"the sound of {self._path} is damaged: {self._lost} of its packets are left out")
 
     def _after(self) -> av.Packet | None:
         try:
@@ -87,16 +96,17 @@ def _encoded(
 ) -> Iterator[av.Packet]:
     layout = "mono" if stream.codec_context.channels == 1 else "stereo"
     track = output.add_stream("aac", rate=stream.rate if stream.rate in AAC_RATES else 48000, layout=layout)
-    resampler = av.AudioResampler(track.codec_context.format, layout, track.rate)
-    for packet in packets:
-        for frame in _decoded(packet, stream):
+    heard = chain.from_iterable(_decoded(packet, stream) for packet in packets)
+    for (_, _, rate), alike in groupby(heard, lambda frame: (frame.format.name, frame.layout.name, frame.sample_rate)):
+        resampler = av.AudioResampler(track.codec_context.format, layout, track.rate)
+        for frame in alike:
             begin = _begin(frame) - origin
-            if begin + Fraction(frame.samples, frame.sample_rate) > 0:
-                frame.pts, frame.time_base = round(begin * frame.sample_rate), Fraction(1, frame.sample_rate)
+            if begin + Fraction(frame.samples, rate) > 0:
+                frame.pts, frame.time_base = round(begin * rate), Fraction(1, rate)
                 for resampled in resampler.resample(frame):
                     yield from track.encode(resampled)
-    for resampled in resampler.resample(None):
-        yield from track.encode(resampled)
+        for resampled in resampler.resample(None):
+            yield from track.encode(resampled)
     yield from track.encode()
 
 

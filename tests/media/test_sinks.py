@@ -22,25 +22,25 @@ SOUNDS = {  # encoder, and what becomes of it in an mp4
 RATE = 48000
 
 
-def write_beeps(path, encoder, seconds=4):
+def write_beeps(path, encoder, seconds=4, rate=RATE, layout="stereo", options=None):
     """25 frames a second, white ones and short tones at 0.5, 1.5, 2.5 ... seconds."""
     if encoder not in av.codecs_available:
         pytest.skip(f"no encoder {encoder}")
-    clock = np.arange(seconds * RATE) / RATE
+    clock, channels = np.arange(seconds * rate) / rate, av.AudioLayout(layout).nb_channels
     tone = 0.8 * np.sin(2 * np.pi * 1000 * clock) * (np.abs(clock % 1 - 0.52) < 0.02)
-    samples = (tone * 32767).astype(np.int16).repeat(2)[None]  # the same left and right
-    with av.open(str(path), "w") as container:
+    samples = (tone * 32767).astype(np.int16).repeat(channels)[None]  # the same left and right
+    with av.open(str(path), "w", options=options or {}) as container:
         video = container.add_stream("libx264", rate=25, options={"x264-params": "keyint=25"})
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        sound = container.add_stream(encoder, rate=RATE, layout="stereo")
+        sound = container.add_stream(encoder, rate=rate, layout=layout)
         for i in range(25 * seconds):
             image = np.full((48, 64, 3), 255 * (i % 25 == 13), np.uint8)
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = i, Fraction(1, 25)
             container.mux(video.encode(frame))
-            piece = np.ascontiguousarray(samples[:, i * RATE // 25 * 2 : (i + 1) * RATE // 25 * 2])
-            heard = av.AudioFrame.from_ndarray(piece, format="s16", layout="stereo")
-            heard.rate, heard.pts, heard.time_base = RATE, i * RATE // 25, Fraction(1, RATE)
+            piece = np.ascontiguousarray(samples[:, i * rate // 25 * channels : (i + 1) * rate // 25 * channels])
+            heard = av.AudioFrame.from_ndarray(piece, format="s16", layout=layout)
+            heard.rate, heard.pts, heard.time_base = rate, i * rate // 25, Fraction(1, rate)
             container.mux(sound.encode(heard))
         container.mux([*video.encode(), *sound.encode()])
     return path
@@ -104,6 +104,49 @@ def test_sound_that_breaks_off_does_not_take_the_frames_along(tmp_path):
     assert len(list(open_frames(tmp_path / "out.mp4"))) == 100
     began, ended, _ = beeps(tmp_path / "out.mp4")
     assert began[0] == pytest.approx(0.5, abs=0.03) and 1 < ended < 3
+
+
+def with_sound(path):
+    """A copy with its sound, of frames that are all there."""
+    copy, source = path.with_name("out.mp4"), open_frames(path)
+    write_video(copy, source, source.fps, source.times, source.sound)
+    assert len(list(open_frames(copy))) == len(source.times) > 0
+    return copy
+
+
+def test_sound_of_a_codec_that_nobody_knows_is_left_out(tmp_path):
+    path = write_beeps(tmp_path / "a.mp4", "aac", seconds=1)
+    content = bytearray(path.read_bytes().replace(b"mp4a", b"xyza"))
+    content[content.index(b"\x04\x80\x80\x80", content.index(b"esds")) + 5] = 0xC5  # the kind of its objects
+    path.write_bytes(content)
+    with av.open(str(with_sound(path))) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+
+
+def test_sound_that_goes_on_in_another_layout_does_so(tmp_path):
+    parts = [
+        write_beeps(tmp_path / f"{layout}.ts", "ac3", 2, layout=layout, options={"output_ts_offset": str(offset)})
+        for layout, offset in [("stereo", 10), ("5.1", 12)]
+    ]
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert beeps(with_sound(path))[0] == pytest.approx([0.5, 1.5, 2.5, 3.5], abs=0.03)
+
+
+def test_mp3_of_fewer_samples_than_mp4_holds_is_encoded(tmp_path):
+    path = write_beeps(tmp_path / "a.avi", "libmp3lame", rate=11025)
+    began, _, codec = beeps(with_sound(path))
+    assert began == pytest.approx(beeps(path)[0], abs=0.03) and codec == "aac" and len(began) == 4
+
+
+def test_a_damaged_packet_of_sound_is_left_out(tmp_path, caplog):
+    path = write_beeps(tmp_path / "a.ts", "aac")
+    content = bytearray(path.read_bytes())
+    headers = [at for at in range(len(content)) if content[at : at + 2] == b"\xff\xf1"]
+    content[headers[len(headers) // 2]] = 0
+    path.write_bytes(content)
+    assert beeps(with_sound(path))[0] == pytest.approx([0.5, 1.5, 2.5, 3.5], abs=0.03)
+    assert f"the sound of {path} is damaged: 1 of its packets are left out" in caplog.messages
 
 
 @pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(24000, 1001), Fraction(25), Fraction(25, 2)])
