@@ -100,9 +100,7 @@ def open_frames(
     if path.is_dir():
         return Images(f"{path}", (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES), part)
     if path.is_file():
-        # one photo; FFmpeg takes but few for a video, and other images may move
-        photo = path.suffix.lower() in (".jpg", ".jpeg")
-        return Images(str(path), [path], part) if photo else VideoFile(path, part)
+        return Images(str(path), [path], part) if _is_photo(path) else VideoFile(path, part)
     if path.exists():
         raise VideoError(f"{path} is a pipe or a device, which cannot be read twice; save the video as a file")
     if matching := sorted(filter(os.path.isfile, glob.glob(str(source)))):
@@ -118,8 +116,8 @@ def open_frames(
 
 
 class VideoFile:
-    """The frames of a video file as players show them: turned upright where its metadata says that it was filmed
-    rotated, with square pixels where it says that they are not.
+    """The frames of a video file as players show them: turned upright and mirrored where its metadata says that it was
+    filmed otherwise, with square pixels where it says that they are not.
 
     Where a part is asked for, its packets are read first, once, and no more is decoded than what leads to the part's
     frames. Where packets do not tell, or decoding proves them wrong, the part is found by decoding from the start. Of a
@@ -321,6 +319,11 @@ class Camera:
             yield now - began, image
 
 
+def _is_photo(path: Path) -> bool:
+    """Whether it is an image that does not move."""
+    return cv2.haveImageReader(str(path)) and cv2.imcount(str(path)) == 1
+
+
 @contextlib.contextmanager
 def _readable(name: str, invalid: str = INVALID) -> Iterator[None]:
     try:
@@ -355,8 +358,21 @@ def _shown(frame: av.VideoFrame, ratio: Fraction | None) -> np.ndarray:
     if ratio and ratio != 1 and 1 / MOST_OBLONG <= ratio <= MOST_OBLONG:
         wider, higher = max(1.0, float(ratio)), max(1.0, float(1 / ratio))
         image = cv2.resize(image, None, fx=wider, fy=higher, interpolation=cv2.INTER_CUBIC)
-    quarter_turns = round(frame.rotation / 90)  # counter-clockwise, as rot90 counts them
-    return np.ascontiguousarray(np.rot90(image, quarter_turns))
+    return np.ascontiguousarray(_upright(image, frame))
+
+
+def _upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """``image`` turned and mirrored as its frame's display matrix says: x becomes a x + c y, y becomes b x + d y."""
+    try:
+        matrix = frame.side_data["DISPLAYMATRIX"]  # type: ignore[typeddict-item]  # its stub lacks most kinds
+    except KeyError:
+        return image
+    except ValueError:  # where one kind is new to PyAV, it gives none
+        return np.rot90(image, round(frame.rotation / 90))  # counter-clockwise both
+    a, b, _, c, d = np.frombuffer(matrix, np.int32, 5).tolist()
+    if abs(b) > abs(a):
+        image, a, d = image.swapaxes(0, 1), c, b
+    return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _read(file: Path) -> np.ndarray:

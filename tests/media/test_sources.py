@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from av.video.reformatter import Colorspace
+from PIL import Image
 
 from compfeat.media.sinks import write_video
 from compfeat.media.sources import VideoError, open_frames
@@ -84,24 +85,56 @@ def test_no_frame_is_kept_once_it_is_written(tmp_path):
     assert most <= 4
 
 
-def test_a_video_filmed_upright_is_turned(tmp_path):
-    path = tmp_path / "phone.mp4"
-    write_video(path, coloured(2), fps=10)
+ORIENTATIONS = {  # by their number in EXIF: where x and y go to, and what is then seen of four quarters
+    1: ((1, 0, 0, 1), "red green blue grey"),
+    2: ((-1, 0, 0, 1), "green red grey blue"),
+    3: ((-1, 0, 0, -1), "grey blue green red"),
+    4: ((1, 0, 0, -1), "blue grey red green"),
+    5: ((0, 1, 1, 0), "red blue green grey"),
+    6: ((0, 1, -1, 0), "blue red grey green"),
+    7: ((0, -1, -1, 0), "grey green blue red"),
+    8: ((0, -1, 1, 0), "green grey red blue"),
+}
+QUARTERS = {"red": (220, 30, 30), "green": (30, 220, 30), "blue": (30, 30, 220), "grey": (120, 120, 120)}
+
+
+def quarters(frame):
+    """The names of the four colours, row by row."""
+    height, width, _ = frame.shape
+    middles = [frame[y, x] for y in (height // 4, 3 * height // 4) for x in (width // 4, 3 * width // 4)]
+    return " ".join(min(QUARTERS, key=lambda name: np.abs(QUARTERS[name] - seen).sum()) for seen in middles)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_what_was_filmed_turned_or_mirrored_is_upright(orientation, tmp_path):
+    path, picture = tmp_path / "phone.mp4", np.array(list(QUARTERS.values()), np.uint8).reshape(2, 2, 3)
+    picture = picture.repeat(24, axis=0).repeat(32, axis=1)
+    write_video(path, [picture], fps=10)
     content = bytearray(path.read_bytes())
     matrix = content.index(b"tkhd") + 44  # in the track header, after 40 bytes of ids, times and reserved fields
     assert struct.unpack_from(">9i", content, matrix) == (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
-    struct.pack_into(
-        ">9i", content, matrix, 0, 1 << 16, 0, -1 << 16, 0, 0, 48 << 16, 0, 1 << 30
-    )  # 90 degrees clockwise
+    (a, b, c, d), expected = ORIENTATIONS[orientation]
+    struct.pack_into(">9i", content, matrix, a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
     path.write_bytes(content)
-    frame = next(iter(open_frames(path)))
-    assert frame.shape == (64, 48, 3)
-    assert frame[:24, 30:, 0].mean() > 200  # the red quarter has come to the upper right
-    assert frame[40:, :, 0].mean() < 60
+    for suffix in ("png", "webp", "tiff"):
+        exif = Image.Exif()
+        exif[0x112] = orientation
+        Image.fromarray(picture).save(tmp_path / f"photo.{suffix}", exif=exif)
+    for source in (path, *sorted(tmp_path.glob("photo.*"))):
+        (frame,) = open_frames(source)
+        assert frame.shape == ((48, 64, 3) if orientation < 5 else (64, 48, 3)) and quarters(frame) == expected
     write_video(tmp_path / "overlay.mp4", open_frames(path), fps=10)
     with av.open(str(tmp_path / "overlay.mp4")) as container:
         written = next(container.decode(video=0))
-        assert (written.width, written.height, written.rotation) == (48, 64, 0)
+        assert (written.height, written.width, written.rotation) == (*frame.shape[:2], 0)
+
+
+def test_where_a_frame_tells_what_pyav_does_not_know_it_is_turned(tmp_path):
+    exif = Image.Exif()
+    exif[0x112] = 6
+    moving = [Image.new("RGB", (64, 48), (index, 0, 0)) for index in (10, 20)]  # whose EXIF PyAV does not know
+    moving[0].save(tmp_path / "a.png", save_all=True, append_images=moving[1:], exif=exif)
+    assert next(iter(open_frames(tmp_path / "a.png"))).shape == (64, 48, 3)
 
 
 @pytest.mark.parametrize("suffix", ["m3u8", "ffconcat", "txt"])
