@@ -1,6 +1,7 @@
 """Small data sets and videos written for tests."""
 
 import json
+import struct
 from fractions import Fraction
 from itertools import accumulate, cycle, islice
 
@@ -100,4 +101,29 @@ def write_clip_of_two_sizes(folder):
     parts = [write_clip(folder / f"{size[0]}.ts", 10, b_frames=0, size=size) for size in ((64, 48), (96, 80))]
     path = folder / "two.ts"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
+def write_photo_in_tiles(path):
+    """A HEIC photo of two tiles, which hold nothing."""
+
+    def box(kind, *content):
+        return struct.pack(">I4s", 8 + sum(map(len, content)), kind) + b"".join(content)
+
+    tile, other, photo, plain = 1, 2, 3, bytes(4)
+    kinds = {tile: b"hvc1", other: b"hvc1", photo: b"grid"}
+    infos = [box(b"infe", b"\2\0\0\0", struct.pack(">HH4sx", item, 0, kind)) for item, kind in kinds.items()]
+    sizes = [box(b"ispe", plain, struct.pack(">II", width, 48)) for width in (64, 128)]
+    sized = struct.pack(">I HBB HBB HBB", 3, tile, 1, 1, other, 1, 1, photo, 1, 2)
+    places = [struct.pack(">4H2I", item, 1, 0, 1, 0, 8) for item in kinds]  # in idat
+    meta = [
+        box(b"hdlr", plain, bytes(4), b"pict", bytes(13)),
+        box(b"pitm", plain, struct.pack(">H", photo)),
+        box(b"iinf", plain, struct.pack(">H", 3), *infos),
+        box(b"iref", plain, box(b"dimg", struct.pack(">4H", photo, 2, tile, other))),
+        box(b"iprp", box(b"ipco", *sizes), box(b"ipma", plain, sized)),
+        box(b"idat", struct.pack(">4B2H", 0, 0, 0, 1, 128, 48)),
+        box(b"iloc", b"\1\0\0\0", struct.pack(">2BH", 0x44, 0, 3), *places),
+    ]
+    path.write_bytes(box(b"ftyp", b"heic", bytes(4), b"mif1heic") + box(b"meta", plain, *meta))
     return path

@@ -154,9 +154,12 @@ def video_stream(container: InputContainer) -> VideoStream:
     """The stream that is watched; the picture on the cover of an album is none.
 
     Raises:
-        av.FFmpegError: there is none.
+        av.FFmpegError: there is none, or it is but a tile of a photo.
     """
-    for stream in container.streams.video:
+    streams = container.streams.video
+    if any(stream.disposition & Disposition.dependent for stream in streams):
+        raise av.FFmpegError(0, "it is a photo in tiles (HEIC); save it as jpg or png")
+    for stream in streams:
         if not stream.disposition & Disposition.attached_pic:
             return stream
     raise av.FFmpegError(0, "it has no video stream")

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from av.video.reformatter import Colorspace
+from generated import write_photo_in_tiles
 from PIL import Image
 
 from compfeat.media.sinks import write_video
@@ -309,6 +310,11 @@ def test_the_picture_on_a_cover_is_no_video(tmp_path):
         song.mux([*sound.encode(silence), *sound.encode()])
     with pytest.raises(VideoError, match="song.mp3 cannot be read as a video: it has no video stream"):
         open_frames(tmp_path / "song.mp3")
+
+
+def test_a_tile_is_not_taken_for_its_photo(tmp_path):
+    with pytest.raises(VideoError, match=r"it is a photo in tiles \(HEIC\); save it as jpg or png"):
+        open_frames(write_photo_in_tiles(tmp_path / "photo.heic"))
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="needs the shared data")
