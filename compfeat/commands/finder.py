@@ -11,7 +11,7 @@ from threading import Lock, Timer
 from typing import NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
-from compfeat.commands.predict import Output, ShowProgress, chosen, find_objects, forget_after, write_outputs
+from compfeat.commands.predict import Output, ShowProgress, chosen, find_objects, write_outputs
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.media.sources import open_frames
 from compfeat.media.times import VideoError
@@ -47,20 +47,16 @@ class Finder:
     Args:
         predictor: of which nobody else makes use.
         folder: in which what is found gets a folder whose name nobody can guess.
-        forget: seconds of a video after which what is not seen is forgotten; None is never.
         longest: seconds of a video at most.
         keep: seconds after which what was found is removed.
     """
 
-    def __init__(
-        self, predictor: VideoPredictor, folder: Path, forget: float | None, longest: float, keep: float
-    ) -> None:
+    def __init__(self, predictor: VideoPredictor, folder: Path, longest: float, keep: float) -> None:
         self.predictor = predictor
         self.folder = folder
         self.folder.mkdir()
         self.longest = longest
         self.keep = keep
-        self._forget = forget
         self._one = Lock()
         self._closed = False
 
@@ -97,7 +93,6 @@ class Finder:
     ) -> Found | None:
         frames = open_frames(visit.video, every=every)
         _require_shorter(visit.video, self.longest)
-        forget_after(self.predictor, self._forget, frames.fps)
         with _warned() as warnings:
             findings = find_objects(
                 self.predictor, frames, folder, OUTPUTS, show, lambda: visit.stopped or self._given_up(visit)

@@ -72,7 +72,7 @@ def predict(cfg: PredictConfig) -> None:
     predictor = predictor_maker(cfg)(find_device(cfg.device))
     classes = known(cfg.classes, predictor.class_names)
     predictor.scenes = SceneCuts() if cfg.cuts else None
-    forget_after(predictor, cfg.forget, frames.fps)
+    predictor.tracker.keep_unseen = cfg.forget
     folder = dated_folder(DATED) if cfg.output is None else Path(cfg.output)
     with emptied(folder, frames.files):
         try:
@@ -100,11 +100,6 @@ def known(classes: str | Sequence[str] | None, class_names: Sequence[str]) -> li
             others = f"did you mean {near[0]}?" if near else f"it knows {', '.join(class_names)}"
             raise ValueError(f"classes: the network knows no {name!r}; {others}")
     return names
-
-
-def forget_after(predictor: VideoPredictor, seconds: float | None, fps: float) -> None:
-    """Has the tracker forget what it has not seen for so many seconds of a video; None: it forgets nothing."""
-    predictor.tracker.keep_unseen = None if seconds is None else round(seconds * fps)
 
 
 def chosen(findings: Findings, score: float, classes: Sequence[str]) -> set[int]:
@@ -148,7 +143,7 @@ def find_objects(
         if "page" in outputs or (frames.live and "overlay" in outputs):
             shown = stack.enter_context(recorded(frames, folder / "video.mp4", lambda: journal.frames))
         shown = _as_far_as_readable(shown, faults)
-        found = _step_by_step(predictor, shown) if frames.live else predictor.track(shown)
+        found = _step_by_step(predictor, shown, frames.times) if frames.live else predictor.track(shown, frames.times)
         try:
             with closing(found):
                 for index, seen in enumerate(found):
@@ -224,10 +219,12 @@ def _as_far_as_readable(frames: Iterable[np.ndarray], faults: list[VideoError]) 
         faults.append(error)
 
 
-def _step_by_step(predictor: VideoPredictor, frames: Iterable[np.ndarray]) -> Generator[list[Tube], None, None]:
+def _step_by_step(
+    predictor: VideoPredictor, frames: Iterable[np.ndarray], times: Sequence[float]
+) -> Generator[list[Tube], None, None]:
     predictor.reset()
-    for frame in frames:
-        yield predictor.step(frame)
+    for index, frame in enumerate(frames):
+        yield predictor.step(frame, times[index])
 
 
 def _drawn(

@@ -45,7 +45,8 @@ def serve(cfg: ServeConfig) -> None:
             predictor = predictor_maker(cfg)(find_device(cfg.device))
             classes = known(cfg.classes, predictor.class_names)
             predictor.scenes = SceneCuts() if cfg.cuts else None
-            finder = Finder(predictor, Path(folder, "found"), cfg.forget, cfg.seconds, 60 * cfg.keep)
+            predictor.tracker.keep_unseen = cfg.forget
+            finder = Finder(predictor, Path(folder, "found"), cfg.seconds, 60 * cfg.keep)
             page = drop_page(finder, cfg.score, classes, cfg.every, cfg.waiting, cfg.megabytes)
             server = Server(served(page, finder.folder, cfg.megabytes), finder)
             # What ends services ends this one as Ctrl-C does: nothing is left behind.

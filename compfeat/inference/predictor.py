@@ -33,12 +33,14 @@ class FrameError(ValueError):
 class Window(NamedTuple):
     """Successive frames of one scene as the network sees them, uint8 ``[3, h, w]``.
 
-    ``first`` is the index of the first, ``size`` its (height, width) before it was resized, and ``new_scene`` whether
-    it begins a scene that is not the first.
+    ``first`` is the index of the first, ``times`` are when they are shown, as far as that is known, ``size`` is the
+    (height, width) of the first before it was resized, and ``new_scene`` whether it begins a scene that is not the
+    first.
     """
 
     first: int
     images: list[Tensor]
+    times: list[float | None]
     size: tuple[int, int]
     new_scene: bool
 
@@ -161,7 +163,9 @@ class VideoPredictor:
                 tube.vote()
         return sorted(tubes.values(), key=lambda tube: tube.score, reverse=True)
 
-    def track(self, frames: Iterable[np.ndarray]) -> Generator[list[Tube], None, None]:
+    def track(
+        self, frames: Iterable[np.ndarray], times: Sequence[float] | None = None
+    ) -> Generator[list[Tube], None, None]:
         """The objects of one frame of a video after the other, each a ``Tube`` of that frame, as they are found.
 
         Frames are read once, and lend their features to those of the same window (``SupportBank.window``); no more than
@@ -170,6 +174,8 @@ class VideoPredictor:
 
         Args:
             frames: uint8 RGB ``[H, W, 3]`` of one size, decoded as they are asked for.
+            times: when each is shown, in seconds, by which the tracker forgets; that of a frame is looked up once the
+                frame has come, so it may be ``times`` of the source that the frames come from. None counts frames.
 
         Raises:
             FrameError: a frame is of another kind, or of another size than those before it.
@@ -179,7 +185,7 @@ class VideoPredictor:
         few = self._frames_at_once
         with ThreadPoolExecutor(1, thread_name_prefix="masks") as encoder:
             before: list[Future[list[Tube]]] = []
-            for window in read_ahead(self._windows(frames), depth=1):
+            for window in read_ahead(self._windows(frames, times), depth=1):
                 ahead = self._enter(window)
                 for start in range(0, len(window.images), few):
                     indices = range(start, min(start + few, len(window.images)))
@@ -189,12 +195,12 @@ class VideoPredictor:
                     before = now
             yield from (tubes.result() for tubes in before)
 
-    def step(self, frame: np.ndarray) -> list[Tube]:
+    def step(self, frame: np.ndarray, time: float | None = None) -> list[Tube]:
         """The objects of the next frame of a stream, each a ``Tube`` of this frame; ``reset`` starts a new stream.
 
-        A frame is looked at with those before it. The frame and the errors raised are those of ``track``.
+        A frame is looked at with those before it. The frame, its time and the errors raised are those of ``track``.
         """
-        (window,) = self._windows([frame])
+        (window,) = self._windows([frame], None if time is None else {self._next_frame: time})
         if window.new_scene:
             self._leave_scene()
         return self._advance(window, [0], {}, self.detector.uses_support)[0].tubes()
@@ -221,7 +227,9 @@ class VideoPredictor:
     def _looks_ahead(self) -> bool:
         return self.detector.uses_support and self.support.look_ahead
 
-    def _windows(self, frames: Iterable[np.ndarray]) -> Iterator[Window]:
+    def _windows(
+        self, frames: Iterable[np.ndarray], times: Sequence[float] | Mapping[int, float] | None
+    ) -> Iterator[Window]:
         """Reads frames; no more of them at a time than the network must have seen to look at the first."""
         most = self.support.window if self._looks_ahead else self._frames_at_once
         window: Window | None = None
@@ -231,8 +239,9 @@ class VideoPredictor:
             if window and (begins or len(window.images) == most):
                 yield window
                 window = None
-            window = window or Window(self._next_frame, [], (frame.shape[0], frame.shape[1]), begins)
+            window = window or Window(self._next_frame, [], [], (frame.shape[0], frame.shape[1]), begins)
             window.images.append(torch.from_numpy(resize_image(frame, self.size)).permute(2, 0, 1))
+            window.times.append(None if times is None else times[self._next_frame])
             self._next_frame += 1
         if window:
             yield window
@@ -287,7 +296,7 @@ class VideoPredictor:
             else:
                 found = self.detector.detect(seen, self._memory, self.labels)
             return [
-                self._associate(window.first + i, detections, window.size, size)
+                self._associate(window, i, detections, size)
                 for i, detections, size in zip(indices, found, seen.image_sizes, strict=True)
             ]
 
@@ -313,17 +322,15 @@ class VideoPredictor:
         if self.support.observe({level: x[0] for level, x in frame.maps.items()}):
             self._memory = self.detector.remember(self.support.maps)
 
-    def _associate(
-        self, index: int, detections: Detections, original: tuple[int, int], resized: tuple[int, int]
-    ) -> Sighting:
+    def _associate(self, window: Window, i: int, detections: Detections, resized: tuple[int, int]) -> Sighting:
         references = self.tracker.memory
         if references is None:
             scores = detections.scores.new_zeros(len(detections), 1)
         else:
             scores = self.detector.match(detections, references)
-        identities = self.tracker.update(detections, scores)
-        boxes = detections.boxes.float().cpu() * _scale(resized, original)
-        return Sighting(index, original, identities, boxes, detections.masks.float().cpu(), detections.classes.tolist())
+        identities = self.tracker.update(detections, scores, window.times[i])
+        boxes, masks = detections.boxes.float().cpu() * _scale(resized, window.size), detections.masks.float().cpu()
+        return Sighting(window.first + i, window.size, identities, boxes, masks, detections.classes.tolist())
 
 
 def _scale(resized: tuple[int, int], original: tuple[int, int]) -> Tensor:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from compfeat.quantities import Natural, Share, Weight
+from compfeat.quantities import Seconds, Share, Weight
 from compfeat.structures import Detections
 
 
@@ -32,19 +32,20 @@ class OnlineTracker:
 
     Args:
         cues: weights of the post-processing cues; None matches by the network's scores alone.
-        keep_unseen: frames for which an object that is not seen is remembered; None is for ever.
+        keep_unseen: how long an object that is not seen is remembered, in the unit of the times of frames: seconds, or
+            frames where no times are given. None is for ever.
     """
 
-    def __init__(self, cues: Cues | None = None, keep_unseen: Natural | None = None) -> None:
+    def __init__(self, cues: Cues | None = None, keep_unseen: Seconds | None = None) -> None:
         if keep_unseen is not None and keep_unseen < 0:
-            raise ValueError(f"keep_unseen is a number of frames or null for ever, not {keep_unseen}")
+            raise ValueError(f"keep_unseen is a time or null for ever, not {keep_unseen}")
         self.cues = cues
         self.keep_unseen = keep_unseen
         self.reset()
 
     def reset(self) -> None:
         """Forgets every object: a new video begins."""
-        self._frame = 0
+        self._frames = 0
         self._next_id = 1
         self._objects: dict[int, _Remembered] = {}  # by identity, in the order of the score columns
 
@@ -59,7 +60,7 @@ class OnlineTracker:
             return None
         return torch.stack([known.features for known in self._objects.values()])
 
-    def update(self, detections: Detections, scores: Tensor) -> list[int | None]:
+    def update(self, detections: Detections, scores: Tensor, time: float | None = None) -> list[int | None]:
         """Matches the detections of the next frame with the remembered objects and remembers them.
 
         A detection whose object is claimed by a better one takes its next best. Where that would be to start a new
@@ -69,6 +70,7 @@ class OnlineTracker:
         Args:
             detections: the N detections of the frame.
             scores: ``[N, K + 1]`` from the network, against ``memory``; column 0 is "a new object".
+            time: when the frame is shown, later than those before; None is its index.
 
         Returns:
             the identity of each detection, from 1, no two equal; None where it is dropped.
@@ -91,7 +93,8 @@ class OnlineTracker:
             elif row not in outdone:
                 identities[row] = self._next_id
                 self._next_id += 1
-        self._remember(identities, detections)
+        self._remember(identities, detections, self._frames if time is None else time)
+        self._frames += 1
         return identities
 
     def _total(self, detections: Detections, scores: Tensor) -> Tensor:
@@ -107,16 +110,15 @@ class OnlineTracker:
         confidence = detections.scores.clamp(min=1e-6).log()[:, None]
         return scores + self.cues.confidence * confidence + self.cues.iou * iou + self.cues.label * same
 
-    def _remember(self, identities: Sequence[int | None], detections: Detections) -> None:
+    def _remember(self, identities: Sequence[int | None], detections: Detections, time: float) -> None:
         for i, identity in enumerate(identities):
             if identity is None:
                 continue
             self._objects[identity] = _Remembered(
-                detections.features[i], detections.boxes[i], detections.classes[i], self._frame
+                detections.features[i], detections.boxes[i], detections.classes[i], time
             )
-        self._frame += 1
         if self.keep_unseen is not None:
-            oldest = self._frame - 1 - self.keep_unseen
+            oldest = time - self.keep_unseen
             self._objects = {identity: known for identity, known in self._objects.items() if known.seen >= oldest}
 
 
@@ -125,7 +127,7 @@ class _Remembered:
     features: Tensor
     box: Tensor
     classes: Tensor
-    seen: int
+    seen: float  # when
 
 
 def _by_score(scores: Tensor) -> list[tuple[int, int]]:

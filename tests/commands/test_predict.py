@@ -25,6 +25,7 @@ from compfeat.commands.predict import chosen, find_objects, known, write_outputs
 from compfeat.findings import folder
 from compfeat.findings.folder import emptied
 from compfeat.findings.journal import Track
+from compfeat.inference.tracker import OnlineTracker
 from compfeat.media.sources import VideoError, open_frames
 
 ALL = ["tracks", "overlay", "page", "results", "masks", "coco_video"]
@@ -79,6 +80,26 @@ def test_a_stream_is_recorded_and_drawn_on_afterwards(tmp_path):
     assert (tmp_path / "live" / "tracks.csv").read_text() == (tmp_path / "file" / "tracks.csv").read_text()
     with av.open(str(tmp_path / "live" / "overlay.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 12
+
+
+class Watched(OnlineTracker):
+    """Notes when it is shown something."""
+
+    def reset(self):
+        super().reset()
+        self.times = []
+
+    def update(self, detections, scores, time):
+        self.times.append(time)
+        return super().update(detections, scores, time)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_tracker_is_told_when_frames_are_shown(live, tmp_path):
+    made, frames = predictor(), open_frames(write_clip(tmp_path / "a.mkv", count=9, gaps=(20, 900)), start=0.9)
+    made.tracker, frames.live = Watched(), live
+    find_objects(made, frames, tmp_path / "out", [], quiet)
+    assert made.tracker.times == frames.times and len(frames.times) == 7
 
 
 class Silent:

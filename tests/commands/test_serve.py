@@ -292,7 +292,7 @@ def test_a_video_stays_while_it_is_looked_at_or_waits_and_is_removed_later(recep
 
 @pytest.fixture
 def finder(ckpt, tmp_path):
-    return Finder(VideoPredictor.from_checkpoint(ckpt), tmp_path / "found", forget=None, longest=LONGEST, keep=0.5)
+    return Finder(VideoPredictor.from_checkpoint(ckpt), tmp_path / "found", longest=LONGEST, keep=0.5)
 
 
 def find(finder, visit, change=lambda: None):

@@ -81,6 +81,16 @@ def test_unseen_objects_are_forgotten_after_keep_unseen_frames():
     assert tracker.update(detections([LEFT]), torch.zeros(1, 1)) == [3]  # identities are never used again
 
 
+def test_where_frames_have_times_these_decide_what_is_forgotten():
+    tracker = OnlineTracker(keep_unseen=10)
+    tracker.update(detections([LEFT]), torch.zeros(1, 1), 1.0)
+    for time in (1.1, 1.2, 11.0):
+        tracker.update(detections([]), torch.zeros(0, 2), time)
+        assert len(tracker.memory) == 1
+    tracker.update(detections([]), torch.zeros(0, 2), 11.1)
+    assert tracker.memory is None
+
+
 def test_reset_forgets_and_bad_policy_is_refused():
     tracker = started()
     tracker.reset()
