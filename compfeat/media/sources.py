@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
 from itertools import islice
+from math import inf
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import av
@@ -28,6 +29,7 @@ from compfeat.media.times import UNKNOWN_FPS, WHOLE, Clock, Part, VideoError
 FOLDER_FPS = 6.0  # a folder names no rate; YouTube-VIS keeps every fifth frame of 30 a second
 STREAMS = ("rtsp://", "rtsps://", "http://", "https://")
 TIMEOUT = 15.0  # seconds that a stream may keep silent; some cameras take several to answer
+LATE = 0.25  # seconds by which what is seen of a stream may lie behind what has come
 MAY_LACK = 1.0  # seconds of its stated duration: sound may be longer than what is seen
 # What FFmpeg calls the formats of files that hold what they show, and of sound, which is told from damage. It reads
 # others too: playlists, which show whatever files they name (hls, concat, dash, sdp, image2), and text, which it draws.
@@ -36,6 +38,7 @@ FORMATS = (
     "mpegts,mpegvideo,mxf,nut,obu,ogg,png_pipe,rm,tiff_pipe,vc1,wav,webp_pipe,wtv,yuv4mpegpipe"
 )
 MOST_OBLONG = 4  # times as long as wide are pixels that are believed
+T = TypeVar("T")
 INVALID = "it is damaged, incomplete, or no video at all"
 
 log = logging.getLogger(__name__)
@@ -238,7 +241,8 @@ class Images:
 class Stream:
     """The frames of a stream from the network, ``"rtsp://..."`` or ``"http://..."``, until it ends; without its sound.
 
-    What is lost on the way is left out. A stream that breaks off ends there, with a warning.
+    What is lost on the way is left out, and so is what nobody asks for in time, as cameras do; but of a file on a
+    server, whose size it states, everything is read. A stream that breaks off ends there, with a warning.
     """
 
     length: int | None = None
@@ -252,6 +256,7 @@ class Stream:
         self.address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))  # to be shown: no password
         self.part = part
         self.times: list[float] = []
+        self._began = time.monotonic()
         with _readable(self.address, invalid=f"no answer for {TIMEOUT:g} s, or none that is a video"):
             options = {"rtsp_flags": "prefer_tcp"} if parts.scheme.startswith("rtsp") else {}
             self._container = av.open(url, options=options, timeout=TIMEOUT)
@@ -268,7 +273,10 @@ class Stream:
 
     def _read(self) -> Iterator[np.ndarray]:
         with self._container:
-            for seconds, frame in self.part.of(self.clock.timed(self._decode())):
+            timed = self.clock.timed(self._decode())
+            if self._container.size <= 0:  # that of a file is stated
+                timed = _in_time(timed, self._began)
+            for seconds, frame in self.part.of(timed):
                 self.times.append(seconds)
                 yield _shown(frame, self._stream.sample_aspect_ratio)
 
@@ -336,6 +344,22 @@ def _readable(name: str, invalid: str = INVALID) -> Iterator[None]:
 
 def _reason(error: av.FFmpegError) -> str:
     return f"no answer for {TIMEOUT:g} s" if isinstance(error, av.ExitError) else str(error.strerror)
+
+
+def _in_time(timed: Iterable[tuple[float, T]], began: float) -> Iterator[tuple[float, T]]:
+    """Those of a stream's frames, given with their times, that are asked for at most ``LATE`` seconds after they came.
+
+    The first is taken to have come when the stream ``began``, the others as much later as their times say. One that
+    had to be waited for has just come, so no clock can run away from the other.
+    """
+    asked, before = time.monotonic(), -inf
+    for seconds, frame in timed:
+        now = time.monotonic()
+        if now - asked > 0.9 * (seconds - before):
+            began = now - seconds
+        if now - seconds - began < LATE:
+            yield seconds, frame
+        asked, before = time.monotonic(), seconds
 
 
 def _of_one_size(frames: Iterable[np.ndarray], told: Callable[[int], str]) -> Iterator[np.ndarray]:

@@ -1,7 +1,8 @@
 """Videos that come over the network."""
 
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import create_server
 
@@ -13,13 +14,20 @@ from compfeat.media.sources import VideoError, open_frames
 
 
 @contextmanager
-def served(content, stated_length=None):
+def served(content, stated_length=None, seconds=0):
+    """The host of a file; or of a stream of so many seconds, as fast as it is to be shown, whose size is not told."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
-            self.send_header("Content-Length", str(stated_length or len(content)))
+            if not seconds:
+                self.send_header("Content-Length", str(stated_length or len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            pieces = max(1, 20 * seconds)
+            with suppress(OSError):  # nobody listens any longer
+                for i in range(pieces):
+                    self.wfile.write(content[i * len(content) // pieces : (i + 1) * len(content) // pieces])
+                    time.sleep(seconds / pieces)
 
         def log_message(self, *args):
             pass
@@ -55,6 +63,21 @@ def test_a_stream_that_breaks_off_ends(tmp_path, caplog):
     with served(content[: len(content) // 2], stated_length=len(content)) as host:
         assert 20 < len(list(open_frames(f"http://{host}/clip.ts"))) < 70
     assert [record.message for record in caplog.records] == [f"http://{host}/clip.ts broke off: Input/output error"]
+
+
+def test_who_is_slow_sees_what_is_new_of_a_stream(tmp_path):
+    path = write_clip(tmp_path / "clip.ts", count=200, b_frames=0)
+    frames = list(open_frames(path))
+    with served(path.read_bytes(), seconds=8) as host:
+        stream = open_frames(f"http://{host}/clip.ts")
+        began = time.monotonic()
+        for frame in stream:
+            assert (frame == frames[round(25 * stream.times[-1])]).all()
+            if time.monotonic() > began + 4:
+                break
+            time.sleep(0.2)
+    assert stream.times[-1] > 3  # all frames that came before it would have taken half a minute
+    assert len(stream.times) < 25
 
 
 def test_a_size_that_changes_is_told_of_files_and_streams(tmp_path):
