@@ -37,6 +37,8 @@ ShowProgress = Callable[[str, int | None, str], AbstractContextManager[Callable[
 DATED = Path("outputs/predict")  # here folders are made where none is given
 AT_ONCE = ("page", "results", "coco_video")  # outputs that hold all masks at once
 HELD = 200_000  # masks: with more no browser opens a page, and no program reads a json
+LISTS = ("results", "coco_video")  # outputs whose making takes a cell for each object in each frame of the video
+CELLS = 20_000_000
 
 
 class LookConfig(CheckpointConfig, Protocol):
@@ -181,13 +183,19 @@ def write_outputs(
     if "tracks" in outputs:
         write_table(folder / "tracks.csv", findings, kept)
     at_once = [output for output in AT_ONCE if output in outputs]
-    if at_once and findings.masks > HELD:
-        console.print(
-            f"not written: {', '.join(at_once)}; {findings.masks} masks are more than the {HELD} they may hold. "
-            "All are in frames.jsonl; start=, end= and every= take a part of a video",
-            soft_wrap=True,
-        )
-        at_once = []
+    cells = len(findings.tracks) * length
+    for large, number, most, what in [
+        (AT_ONCE, findings.masks, HELD, "masks"),
+        (LISTS, cells, CELLS, "objects times frames"),
+    ]:
+        left_out = [output for output in at_once if output in large and number > most]
+        if left_out:
+            console.print(
+                f"not written: {', '.join(left_out)}; {number} {what} are more than the {most} they may hold. "
+                "All are in frames.jsonl; start=, end= and every= take a part of a video",
+                soft_wrap=True,
+            )
+        at_once = [output for output in at_once if output not in left_out]
     if "page" in at_once:
         tubes = findings.tubes(kept)
         video, page = folder / "video.mp4", folder / "page.html"

@@ -210,6 +210,14 @@ def test_what_holds_all_masks_is_left_out_where_there_are_too_many(tmp_path, mon
     assert "not written: page, results, coco_video; 6 masks are more than the 5" in capsys.readouterr().out
 
 
+def test_what_holds_all_objects_in_all_frames_is_left_out_where_these_are_too_many(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "CELLS", 5)
+    written(write_clip(tmp_path / "clip.mp4", count=6), tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"frames.jsonl", "tracks.csv", "page.html", "overlay.mp4", "video.mp4", "masks"}
+    assert "not written: results, coco_video; 6 objects times frames are more than the 5" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("classes", "kept"), [([], {1, 2}), (["dog"], {2})])
 def test_where_no_class_is_asked_for_objects_of_any_are_drawn(classes, kept):
     tracks = {1: Track(1, 1, "cat", 0.9), 2: Track(2, 2, "dog", 0.8), 3: Track(3, 2, "dog", 0.2)}
