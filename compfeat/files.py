@@ -45,6 +45,16 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
         folder.rename(path)
 
 
+def image_files(folder: Path) -> list[Path]:
+    """The images of a folder that may be frames, in no order: none that is hidden, as those that a Mac puts beside
+    files that it copies (``._0.jpg``)."""
+    return [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
+
+
 def write_json(path: str | Path, content: Any, indent: int | None = None) -> None:
     """Writes a json file, as ``written_whole``."""
     with written_whole(path) as partial:

@@ -21,7 +21,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from compfeat.files import IMAGE_SUFFIXES
+from compfeat.files import image_files
 from compfeat.images import ImageError, read_image
 from compfeat.media.seeking import SeekError, Timetable, decode, decode_in_order, video_stream
 from compfeat.media.times import UNKNOWN_FPS, WHOLE, Clock, Part, VideoError
@@ -101,7 +101,7 @@ def open_frames(
         raise FileNotFoundError("no video is named; the current folder is .")
     path = Path(source)
     if path.is_dir():
-        return Images(f"{path}", (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES), part)
+        return Images(str(path), image_files(path), part)
     if path.is_file():
         return Images(str(path), [path], part) if _is_photo(path) else VideoFile(path, part)
     if path.exists():

@@ -156,6 +156,8 @@ def test_a_folder_is_read_in_natural_order(tmp_path):
     for number in (10, 9, 1):
         cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((4, 6, 3), (0, 0, number), np.uint8))
     (tmp_path / "notes.txt").write_text("not a frame")
+    (tmp_path / "._9.png").write_text("what a Mac puts beside it")
+    (tmp_path / "x.jpg").mkdir()
     source = open_frames(str(tmp_path))
     assert (source.length, source.name, source.live) == (3, tmp_path.name, False)
     for _ in range(2):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from compfeat.data.annotations.entries import read_text
 from compfeat.data.convert.labelled import LabelledObject, LabelledVideo
 from compfeat.data.errors import AnnotationError
-from compfeat.files import IMAGE_SUFFIXES
+from compfeat.files import image_files
 from compfeat.images import read_image
 from compfeat.masks import whole_rle
 from compfeat.structures import RLE, Category
@@ -99,8 +99,7 @@ class _Video(NamedTuple):
 
 def _numbered(folder: Path) -> dict[int, Path]:
     """The images of a folder by the number at the end of their name, ascending."""
-    paths = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    found = {int(match[0]): path for path in paths if (match := re.search(r"\d+$", path.stem))}
+    found = {int(match[0]): path for path in image_files(folder) if (match := re.search(r"\d+$", path.stem))}
     return dict(sorted(found.items()))
 
 
