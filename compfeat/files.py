@@ -45,6 +45,14 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
         folder.rename(path)
 
 
+def require_utf8(name: str) -> None:
+    """Raises ValueError of the name of a file that is not in UTF-8, in which all is written that tells of it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{ascii(name)} is not in UTF-8, as names of files must be here; rename it") from error
+
+
 def image_files(folder: Path) -> list[Path]:
     """The images of a folder that may be frames, in no order: none that is hidden, as those that a Mac puts beside
     files that it copies (``._0.jpg``)."""

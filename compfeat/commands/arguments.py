@@ -10,6 +10,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
 from compfeat.config_check import fits
+from compfeat.files import require_utf8
 
 GIVEN = re.compile(r"(\+{0,2}(\w[^=]*))=(.*)", re.DOTALL)  # a key and its value; -m, --help and ~key are none
 SWEEPS = re.compile(r"-m|--multirun|hydra\.mode=MULTIRUN|\+?sweep=.*", re.IGNORECASE)
@@ -25,7 +26,12 @@ def as_typed(arguments: Sequence[str], keys: Mapping[str, Any]) -> list[str]:
     Args:
         arguments: without the name of the program.
         keys: annotations of the keys that are the command's own.
+
+    Raises:
+        ValueError: an argument is not in UTF-8.
     """
+    for argument in arguments:
+        require_utf8(argument)
     parser = OverridesParser.create()
     sweeps = any(SWEEPS.fullmatch(argument) for argument in arguments)
     return [_as_typed(argument, keys, parser, sweeps) for argument in arguments]

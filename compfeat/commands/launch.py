@@ -116,8 +116,8 @@ def launch(task: Callable[[Any], Any], config_name: str) -> None:
     failed.unlink(missing_ok=True)  # of a process of the same number that was killed
     os.environ[FAILED] = str(failed)
     job = _Job(task, traceback)
-    sys.argv[1:] = as_typed(sys.argv[1:], job.keys)
     try:
+        sys.argv[1:] = as_typed(sys.argv[1:], job.keys)
         if HELP & set(sys.argv):
             print(help_text(CONF, config_name, [given for given in sys.argv[1:] if not given.startswith("-")]))
         else:

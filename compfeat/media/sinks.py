@@ -18,6 +18,7 @@ from compfeat.files import written_whole
 from compfeat.media.sound import Sound
 from compfeat.media.times import VideoError
 
+LARGEST = 16_384  # pixels in a row or a column: more H.264 does not hold
 TICKS = 90_000  # at least, a second: times of any kind are told apart
 SLOWEST = Fraction(1, 1001)  # frames a second
 ROUNDED = Fraction(1, 1000)  # seconds by which times err that Matroska rounded, of frames at a steady rate
@@ -74,6 +75,11 @@ def _encode(
     if first is None:
         raise VideoError(f"no frames to write to {name}")
     height, width = first.shape[:2]
+    if max(height, width) > LARGEST:
+        raise VideoError(
+            f"{name} cannot be written: frames of {width} x {height} pixels are more than the {LARGEST} in a row or a "
+            "column that H.264 holds; write=[tracks,masks] needs no video"
+        )
     rate = max(Fraction(fps).limit_denominator(1001), SLOWEST)
     tick = Fraction(1, rate.numerator * ceil(TICKS / rate.numerator))  # frames at that rate are whole ticks apart
     duration = int(1 / rate / tick)

@@ -21,7 +21,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from compfeat.files import image_files
+from compfeat.files import image_files, require_utf8
 from compfeat.images import ImageError, read_image
 from compfeat.media.seeking import SeekError, Timetable, decode, decode_in_order, video_stream
 from compfeat.media.times import UNKNOWN_FPS, WHOLE, Clock, Part, VideoError
@@ -91,7 +91,9 @@ def open_frames(
         FileNotFoundError: nothing is at that path, or matches that pattern.
         VideoError: the file is no readable video, the folder holds no image, the camera or stream does not answer, or
             there is no such part.
+        ValueError: the name of the file is not in UTF-8.
     """
+    require_utf8(str(source))  # or OpenCV would crash
     part = Part(start, end, every)
     if str(source).startswith("camera:"):
         return Camera(str(source), part)
@@ -103,10 +105,14 @@ def open_frames(
     if path.is_dir():
         return Images(str(path), image_files(path), part)
     if path.is_file():
-        return Images(str(path), [path], part) if _is_photo(path) else VideoFile(path, part)
+        images = _images_in(path)
+        if images > 1 and path.suffix.lower() == ".webp":
+            raise VideoError(f"{path} moves, and no webp that does can be read here; save it as gif or mp4")
+        return Images(str(path), [path], part) if images == 1 else VideoFile(path, part)
     if path.exists():
         raise VideoError(f"{path} is a pipe or a device, which cannot be read twice; save the video as a file")
     if matching := sorted(filter(os.path.isfile, glob.glob(str(source)))):
+        require_utf8(matching[0])
         if not cv2.haveImageReader(matching[0]):
             raise VideoError(
                 f"{matching[0]} is no image, as all must be that {source} matches; give one video at a time"
@@ -327,9 +333,9 @@ class Camera:
             yield now - began, image
 
 
-def _is_photo(path: Path) -> bool:
-    """Whether it is an image that does not move."""
-    return cv2.haveImageReader(str(path)) and cv2.imcount(str(path)) == 1
+def _images_in(path: Path) -> int:
+    """How many images a file holds: several of one that moves, none of a video or a damaged one."""
+    return cv2.imcount(str(path)) if cv2.haveImageReader(str(path)) else 0
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from typing import Any, get_type_hints
 
 import pytest
 from hydra import compose, initialize_config_dir
+from shell import command
 
 from compfeat.commands.arguments import as_typed
 from compfeat.commands.launch import CONF
@@ -18,8 +19,8 @@ NAMES = [
 ]  # fmt: skip
 
 
-def composed(arguments, command=PredictConfig, config="predict"):
-    keys = get_type_hints(command, include_extras=True)
+def composed(arguments, of=PredictConfig, config="predict"):
+    keys = get_type_hints(of, include_extras=True)
     typed = as_typed(arguments, keys)
     assert as_typed(typed, keys) == typed  # processes that are started with them read them again
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -29,6 +30,11 @@ def composed(arguments, command=PredictConfig, config="predict"):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_may_be_called_what_it_likes(name):
     assert composed(["ckpt=a", f"video={name}"]).video == name
+
+
+def test_a_name_that_is_not_in_utf8_is_told_before_any_work(tmp_path):
+    done = command("scripts/predict.py", "ckpt=a", "video=caf\udce9.mp4", cache=tmp_path, code=2)
+    assert done.stderr == "error: 'video=caf\\udce9.mp4' is not in UTF-8, as names of files must be here; rename it\n"
 
 
 def test_the_home_folder_is_found():

@@ -195,6 +195,7 @@ def test_however_rare_frames_are_they_are_written(tmp_path):
 
 
 def test_what_h264_does_not_take_is_told(tmp_path):
-    with pytest.raises(VideoError, match="out.mp4 cannot be written: "):
-        write_video(tmp_path / "out.mp4", [np.zeros((2, 120_000, 3), np.uint8)], fps=10)
+    told = r"out.mp4 cannot be written: frames of 16386 x 2 pixels .* write=\[tracks,masks\] needs no video"
+    with pytest.raises(VideoError, match=told):
+        write_video(tmp_path / "out.mp4", [np.zeros((2, 16_386, 3), np.uint8)], fps=10)
     assert not list(tmp_path.iterdir())

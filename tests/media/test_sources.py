@@ -350,6 +350,23 @@ def test_no_name_is_not_the_current_folder(tmp_path, monkeypatch):
     assert open_frames(".").length == 1
 
 
+def test_a_name_that_is_not_in_utf8_is_told(tmp_path):
+    name = str(tmp_path / "caf\udce9.png")
+    Image.new("RGB", (6, 4)).save(name)
+    for source in (name, tmp_path / "*.png"):
+        with pytest.raises(
+            ValueError, match=r"caf\\udce9.png' is not in UTF-8, as names of files must be here; rename"
+        ):
+            open_frames(source)
+
+
+def test_a_moving_webp_is_told(tmp_path):
+    moving = [Image.new("RGB", (64, 48), (index, 0, 0)) for index in (10, 200)]
+    moving[0].save(tmp_path / "a.webp", save_all=True, append_images=moving[1:])
+    with pytest.raises(VideoError, match="a.webp moves, and no webp that does can be read here; save it as gif or mp4"):
+        open_frames(tmp_path / "a.webp")
+
+
 def test_a_pattern_of_videos_is_told(tmp_path):
     for name in ("a.mp4", "b.mp4"):
         write_video(tmp_path / name, coloured(1), fps=10)
