@@ -39,6 +39,7 @@ AT_ONCE = ("page", "results", "coco_video")  # outputs that hold all masks at on
 HELD = 200_000  # masks: with more no browser opens a page, and no program reads a json
 LISTS = ("results", "coco_video")  # outputs whose making takes a cell for each object in each frame of the video
 CELLS = 20_000_000
+NAMED = 5  # objects at most
 
 
 class LookConfig(CheckpointConfig, Protocol):
@@ -58,7 +59,7 @@ class PredictConfig(LookConfig, Protocol):
     video: PathName
     start: Seconds | None
     end: Seconds | None
-    write: list[Output]
+    write: Output | list[Output]
     output: PathName | None
 
 
@@ -75,18 +76,29 @@ def predict(cfg: PredictConfig) -> None:
     classes = known(cfg.classes, predictor.class_names)
     predictor.scenes = SceneCuts() if cfg.cuts else None
     predictor.tracker.keep_unseen = cfg.forget
+    outputs: list[Output] = [cfg.write] if isinstance(cfg.write, str) else cfg.write
     folder = dated_folder(DATED) if cfg.output is None else Path(cfg.output)
     with emptied(folder, frames.files):
         try:
-            find_objects(predictor, frames, folder, cfg.write, progress)
+            find_objects(predictor, frames, folder, outputs, progress)
         finally:  # whatever ended the video
             if (folder / JOURNAL).is_file():
                 findings = _findings(predictor, folder)
                 kept = chosen(findings, cfg.score, classes)
-                write_outputs(predictor, frames, findings, kept, folder, cfg.write, progress)
-                found = f"objects found in {len(findings.times)} frames: {len(findings.tracks)}"
-                drawn = f"drawn, with score={cfg.score:g}: {len(kept)}"
-                console.print(f"{found}; {drawn}; see {folder}", soft_wrap=True, markup=False)
+                write_outputs(predictor, frames, findings, kept, folder, outputs, progress)
+                console.print(_told(findings, kept, cfg.score, classes, folder), soft_wrap=True, markup=False)
+
+
+def _told(findings: Findings, kept: set[int], score: float, classes: Sequence[str], folder: Path) -> str:
+    """What was found, and where it is to be seen; where nothing of it is drawn, what it is."""
+    tracks = list(findings.tracks.values())
+    line = f"objects found in {len(findings.times)} frames: {len(tracks)}; drawn, with score={score:g}: {len(kept)}"
+    if tracks and not kept:
+        likeliest = ", ".join(f"{track.name} {track.score:.2f}" for track in tracks[:NAMED])
+        more = ", ..." if len(tracks) > NAMED else ""
+        line += f"; found: {likeliest}{more}; lower score={' or leave out classes=' if classes else ''}"
+    page = folder / "page.html"
+    return f"{line}; see {page if kept and page.is_file() else folder}"
 
 
 def known(classes: str | Sequence[str] | None, class_names: Sequence[str]) -> list[str]:

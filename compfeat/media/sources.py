@@ -308,7 +308,8 @@ class Camera:
         number = source.removeprefix("camera:")
         if not number.isdecimal():
             raise VideoError(f"{source} names no camera; write camera:0, camera:1, ...")
-        self.capture = cv2.VideoCapture(int(number))
+        with _silent():
+            self.capture = cv2.VideoCapture(int(number))
         if not self.capture.isOpened():
             raise VideoError(f"{source} does not answer; is it plugged in and free?")
         self.fps = (self.capture.get(cv2.CAP_PROP_FPS) or UNKNOWN_FPS) / part.every
@@ -335,7 +336,18 @@ class Camera:
 
 def _images_in(path: Path) -> int:
     """How many images a file holds: several of one that moves, none of a video or a damaged one."""
-    return cv2.imcount(str(path)) if cv2.haveImageReader(str(path)) else 0
+    with _silent():
+        return cv2.imcount(str(path)) if cv2.haveImageReader(str(path)) else 0
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """OpenCV prints nothing: what it would say is told in one line."""
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import signal
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from types import SimpleNamespace
+from typing import get_type_hints
 
 import av
 import numpy as np
@@ -22,6 +23,7 @@ from shell import command as run
 
 from compfeat.commands import predict as command
 from compfeat.commands.predict import chosen, find_objects, known, write_outputs
+from compfeat.config_check import fits
 from compfeat.findings import folder
 from compfeat.findings.folder import emptied
 from compfeat.findings.journal import Track
@@ -270,6 +272,22 @@ def test_brackets_in_the_name_of_a_folder_are_no_markup(tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     called(monkeypatch, clip, output="run [v1]x[/y]")
     assert capsys.readouterr().out.endswith("see run [v1]x[/y]\n")
+
+
+def test_one_output_needs_no_brackets():
+    wanted = get_type_hints(command.PredictConfig, include_extras=True)["write"]
+    assert fits("masks", wanted) and fits(["masks", "page"], wanted) and not fits("mask", wanted)
+
+
+def test_the_closing_line_says_where_to_look_or_why_nothing_is_drawn(tmp_path, monkeypatch, capsys):
+    clip = write_clip(tmp_path / "clip.mp4", count=3)
+    for keys, told in [
+        ({"write": "page"}, "score=0.3: 1; see OUT/page.html"),
+        ({"score": 0.8}, "score=0.8: 0; found: dog 0.75; lower score=; see OUT"),
+        ({"classes": "cat"}, "score=0.3: 0; found: dog 0.75; lower score= or leave out classes=; see OUT"),
+    ]:
+        called(monkeypatch, clip, output=str(tmp_path / "out"), cuts=False, **keys)
+        assert capsys.readouterr().out.endswith(f"{told.replace('OUT', str(tmp_path / 'out'))}\n")
 
 
 def test_what_is_no_folder_to_write_to_is_told(tmp_path, monkeypatch):

@@ -200,13 +200,18 @@ def test_a_camera_is_one_pass(monkeypatch):
         open_frames("camera:front")
 
 
-def test_what_cannot_be_opened_is_named_in_one_line(tmp_path):
+def test_what_cannot_be_opened_is_named_in_one_line(tmp_path, capfd):
     (tmp_path / "empty").mkdir()
     (tmp_path / "noise.mp4").write_bytes(b"not a video" * 100)
-    for name, error in [("gone.mp4", FileNotFoundError), ("empty", VideoError), ("noise.mp4", VideoError)]:
+    (tmp_path / "torn.png").write_bytes(cv2.imencode(".png", np.zeros((48, 64, 3), np.uint8))[1].tobytes()[:40])
+    names = {"gone.mp4": FileNotFoundError, "empty": VideoError, "noise.mp4": VideoError, "torn.png": VideoError}
+    for name, error in names.items():
         with pytest.raises(error, match=name) as caught:
             open_frames(tmp_path / name)
         assert "\n" not in str(caught.value)
+    with pytest.raises(VideoError, match="camera:99 does not answer"):
+        open_frames("camera:99")
+    assert not capfd.readouterr().err
 
 
 PICTURES = {  # encoder, pixel format, size
