@@ -87,7 +87,7 @@ def masks(cfg: ProbeConfig) -> None:
 
 def looks(cfg: LooksConfig) -> None:
     """What attention looks at, drawn, as ``conf/probe/looks.yaml`` describes."""
-    detector = VideoPredictor.from_checkpoint(cfg.ckpt).detector
+    detector = VideoPredictor.from_checkpoint(cfg.ckpt, "cpu").detector
     held_out = held_out_clips(_prepared(cfg.data), cfg.videos, degraded=True)
     folder = Path(cfg.output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ def _run(module: Probe, cfg: ProbeConfig) -> None:
     measured: Measured = {}
     if cfg.ckpt is not None:
         for name, seed, path in _networks(cfg.ckpt):
-            detector = VideoPredictor.from_checkpoint(path).detector
+            detector = VideoPredictor.from_checkpoint(path, "cpu").detector
             measured.setdefault(name, {})[seed] = module.measure(detector, _maps(detector, held_out))
     else:
         heeded = (*HEEDED, "module.loss_weights") if module.weighed else HEEDED

@@ -17,6 +17,7 @@ from compfeat.inference.checkpoint import rebuild
 from compfeat.inference.paste import paste
 from compfeat.inference.support import SupportBank
 from compfeat.inference.tracker import OnlineTracker
+from compfeat.machine import best_device
 from compfeat.media.scenes import SceneCuts
 from compfeat.models.detector import CompFeat, Frames, Memory
 from compfeat.models.labels import Labels
@@ -121,7 +122,7 @@ class VideoPredictor:
         self.reset()
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, device: str | torch.device = "cpu", **changes: Any) -> "VideoPredictor":
+    def from_checkpoint(cls, path: str | Path, device: str | torch.device = "auto", **changes: Any) -> "VideoPredictor":
         """Rebuilds the predictor a training run was validated with, weights loaded, in a form that is only for
         inference: see `speed_up`.
 
@@ -129,14 +130,14 @@ class VideoPredictor:
             path: a checkpoint written by ``train.py``, or a folder written by ``scripts/export.py``; or ``"coco"``,
                 torchvision's Mask R-CNN with the weights it learned on COCO, downloaded once, or ``"coco:PATH"`` with
                 those of a file (``coco_recipe``).
-            device: where the network runs.
+            device: where the network runs; ``"auto"`` is a GPU where there is one, else the CPU.
             changes: other arguments for the constructor, for instance ``tracker=OnlineTracker(Cues())``.
 
         Raises:
             FileNotFoundError, CheckpointError, WeightsError: as ``rebuild``.
         """
         predictor = rebuild(path, **changes)
-        predictor.detector.to(device).eval()
+        predictor.detector.to(best_device() if device == "auto" else device).eval()
         speed_up(predictor.detector, predictor.bf16)
         return predictor
 

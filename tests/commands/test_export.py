@@ -124,7 +124,7 @@ def test_a_program_is_told_of_and_computes_what_the_network_does(run, cache, tmp
     text = (tmp_path / "cats" / "README.md").read_text()
     assert "[1, 3, 60, 100]" in text and "found = program(frame, support)" in text and "**Not in it**" in text
 
-    network = VideoPredictor.from_checkpoint(tmp_path / "cats").detector
+    network = VideoPredictor.from_checkpoint(tmp_path / "cats", "cpu").detector
     frame = torch.randint(0, 256, (1, 3, 60, 100), dtype=torch.uint8)
     maps = network.extract(torch.nn.functional.pad(frame, (0, 28, 0, 4)), [(60, 100)]).maps
     support = {level: torch.stack([maps[level]] * 4, 1) for level in "0123"}

@@ -167,7 +167,7 @@ class OwnHead(nn.Module):
 
 
 def test_matching_weighs_losses_as_training_does_and_tries_heads_of_ones_own(trained, data):
-    detector = VideoPredictor.from_checkpoint(trained).detector
+    detector = VideoPredictor.from_checkpoint(trained, "cpu").detector
     detector.track_head = OwnHead()
     sgd = partial(torch.optim.SGD, lr=0.1)
     for weights, gradient in (({"loss_corr": 0.3}, 2.9), ({"loss_track": 0.0}, 3.0)):
@@ -181,7 +181,7 @@ def test_matching_weighs_losses_as_training_does_and_tries_heads_of_ones_own(tra
 
 
 def test_looks_add_up_and_light_the_frames_they_are_cast_at(trained, data):
-    detector = VideoPredictor.from_checkpoint(trained).detector
+    detector = VideoPredictor.from_checkpoint(trained, "cpu").detector
     clips, *_ = held_out_clips(data, videos=6, degraded=True)
     looks = list(looks_of(detector, clips, Maps.of(detector, clips.batch)))
     assert looks

@@ -37,6 +37,15 @@ def test_what_train_writes_is_read(write):
     assert predictor.class_names == ["cat"] and not predictor.detector.training
 
 
+def test_it_runs_on_the_best_device_there_is(write, monkeypatch):
+    asked = []
+    monkeypatch.setattr("compfeat.inference.predictor.best_device", lambda: asked.append(None) or torch.device("cpu"))
+    VideoPredictor.from_checkpoint(write(), "cpu")
+    assert not asked
+    VideoPredictor.from_checkpoint(write())
+    assert asked
+
+
 @pytest.mark.parametrize("model", ["compfeat", "masktrack_rcnn"])
 @pytest.mark.parametrize("tracker", ["scores", "cues"])
 def test_every_part_that_a_config_names_is_let_through(model, tracker):

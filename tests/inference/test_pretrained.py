@@ -29,7 +29,7 @@ def coco(tmp_path_factory):
 
 def test_its_classes_are_the_80_of_coco_each_with_its_own_rows(coco):
     network, path = coco
-    predictor = VideoPredictor.from_checkpoint(f"coco:{path}")
+    predictor = VideoPredictor.from_checkpoint(f"coco:{path}", "cpu")
     names = predictor.class_names
     assert len(names) == 80 and names[:2] == ["person", "bicycle"] and names[-1] == "toothbrush"
     rows = predictor.detector.roi_heads.box_predictor.cls_score.weight
