@@ -42,8 +42,8 @@ def report(cfg: ReportConfig) -> None:
         console.print(f"{one.folder.name}: {one.run.status}{said}", soft_wrap=True)
     for one in contents.unmeasured:
         console.print(f"{one.folder.name}: finished, not measured by {', '.join(one.unmeasured)}", soft_wrap=True)
-    for told in contents.different_data:
-        console.print(f"{words.DIFFERENT_DATA}: {told}", soft_wrap=True)
+    for told in contents.different:
+        console.print(f"{words.DIFFERENT}: {told}", soft_wrap=True)
     console.print(
         f"ours: mean ± standard deviation; gain: mean ± standard error, {words.CLEARLY} more than three of them from "
         f"zero over three seeds or more, {words.SAME} of the paper's sign, {words.UNLIKE} not",

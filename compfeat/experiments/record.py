@@ -166,7 +166,7 @@ class Run:
         before, now = dict(self.config), dict(config)
         told = {  # what no key of them tells
             "sha256 of weights": (self.weights, weights),  # the path may be the same
-            "processes": (_processes(self.config), _processes(config)),  # each takes its batch
+            "processes": (processes(self.config), processes(config)),  # each takes its batch
         }
         for name, (first, second) in told.items():
             if first and second:
@@ -190,7 +190,7 @@ class Run:
 
 def differences(config: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """By which keys other networks come out of two configs, the first few with their values; empty where by none."""
-    before, now = dict(_effective(config)), dict(_effective(other))
+    before, now = dict(effective(config)), dict(effective(other))
     changed = [key for key in (before | now) if before.get(key) != now.get(key)]
     told = "; ".join(f"{key} was {before.get(key)} and is {now.get(key)}" for key in sorted(changed)[:4])
     return told + (f" and {len(changed) - 4} keys more" if len(changed) > 4 else "")
@@ -281,7 +281,7 @@ def commit_of(folder: Path) -> str | None:
         return None
 
 
-def _processes(config: Mapping[str, Any]) -> int | None:
+def processes(config: Mapping[str, Any]) -> int | None:
     """How many processes train the network that a config is of; None where the machine decides."""
     trainer = config.get("trainer") or {}
     devices = trainer.get("devices")
@@ -289,13 +289,13 @@ def _processes(config: Mapping[str, Any]) -> int | None:
     return count * trainer.get("num_nodes", 1) if isinstance(count, int) and count > 0 else None
 
 
-def _effective(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def effective(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The innermost keys, dotted, with their values, of all that decides which network comes out."""
     for name, value in config.items():
         key = f"{prefix}{name}"
         if key in ELSEWHERE:
             continue
         if isinstance(value, Mapping) and value:
-            yield from _effective(value, f"{key}.")
+            yield from effective(value, f"{key}.")
         else:
             yield key, value

@@ -24,12 +24,14 @@ class MeasuredRun:
         run: its record.
         metrics: by evaluation the numbers of ``compfeat.evaluation``, fractions.
         errors: by evaluation the AP to be gained by each kind of error, fractions.
+        ways: by evaluation the config of the way in which it was measured; runs of earlier versions have none.
     """
 
     folder: Path
     run: Run
     metrics: Mapping[str, Mapping[str, float]]
     errors: Mapping[str, Mapping[str, float]]
+    ways: Mapping[str, Mapping[str, Any]]
 
     @classmethod
     def read(cls, folder: Path) -> "MeasuredRun | None":
@@ -42,7 +44,7 @@ class MeasuredRun:
         if run is None:
             return None
         errors = {evaluation: content["overall"] for evaluation, content in _measured(folder, "breakdown").items()}
-        return cls(folder, run, _measured(folder, "metrics"), errors)
+        return cls(folder, run, _measured(folder, "metrics"), errors, _measured(folder, "evaluation"))
 
     @property
     def unmeasured(self) -> list[str]:

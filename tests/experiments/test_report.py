@@ -1,5 +1,6 @@
 """The report: its numbers are those of the runs, nothing is dropped, and nothing that a run says becomes markup."""
 
+import json
 import math
 import statistics
 from html.parser import HTMLParser
@@ -7,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from made_up_runs import write_run
 from omegaconf import OmegaConf
+from shell import ROOT
 
 from compfeat.commands.report import report
 from compfeat.experiments.comparison import OTHER_METRICS
@@ -204,10 +206,34 @@ def test_what_was_not_measured_and_data_that_differ_are_named(tmp_path, capsys):
     assert "2 of 5 runs finished and were not measured" in page and "| scores, not cues |" in markdown
     assert Tables(page).row("table3", "MaskTrack R-CNN")[1] == "1 1 not measured"
     assert "| 1 (1 not measured) |" in markdown
-    differ = "valid: bbbbbbbb of baseline-0, baseline-1, compfeat-0; cccccccc of compfeat-1"
-    assert f"different annotations: {differ}\n" in told and f"<li>{differ}</li>" in page
-    assert f"different annotations:** {differ}." in markdown and "train: " not in told
+    differ = "annotations.valid: bbbbbbbb of baseline-0, baseline-1, compfeat-0; cccccccc of compfeat-1"
+    assert f"{words.DIFFERENT}: {differ}\n" in told and f"<li>{differ}</li>" in page
+    assert f"{words.DIFFERENT}:** {differ}." in markdown and "train: " not in told
     assert Contents.of(tmp_path).data["Annotations"].endswith("valid bbbbbbbb or cccccccc, test dddddddd")
+
+
+def test_what_rows_should_have_in_common_and_have_not_is_named(tmp_path):
+    def row(name, seed, weights, labels, model="a", **trainer):
+        trainer = {"precision": "32-true", "devices": 1, "default_root_dir": f"{name}-{seed}"} | trainer
+        config = {"weights": "last.ckpt", "model": model, "module": {"seed": seed, "lr": 1.0}, "trainer": trainer}
+        place = write_run(tmp_path, name, seed, {"scores": {"AP": 0.3}}, config=config, weights=weights)
+        (place / "scores/evaluation.json").write_text(json.dumps({"labels": {"nms_threshold": labels}}))
+
+    row("baseline", 0, "a" * 64, 0.5)
+    row("compfeat", 1, "a" * 64, 0.5, model="b", devices=[3], accelerator="gpu")
+    assert Contents.of(tmp_path).different == []
+    row("compfeat", 2, "b" * 64, 0.6, precision="bf16-mixed", devices=2, max_steps=9)
+    assert Contents.of(tmp_path).different == [
+        "weights: aaaaaaaa of baseline-0, compfeat-1; bbbbbbbb of compfeat-2",
+        "processes: 1 of baseline-0, compfeat-1; 2 of compfeat-2",
+        "trainer.precision: 32-true of baseline-0, compfeat-1; bf16-mixed of compfeat-2",
+        "trainer.max_steps: None of baseline-0, compfeat-1; 9 of compfeat-2",
+        "scores.labels.nms_threshold: 0.5 of baseline-0, compfeat-1; 0.6 of compfeat-2",
+    ]
+
+
+def test_the_recorded_runs_are_alike():
+    assert Contents.of(ROOT / "docs/runs/shapes_ablation").different == []
 
 
 def test_curves_are_thinned_and_their_mean_is_of_the_runs_that_finished(tmp_path):

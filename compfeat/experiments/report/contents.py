@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from compfeat.experiments.comparison import Comparison, other_measurements, paper_comparisons
+from compfeat.experiments.record import effective, processes
 from compfeat.experiments.report.costs import RowCost, row_costs
 from compfeat.experiments.report.curves import LOGGED, Logged, RowCurves, row_curves
 from compfeat.experiments.report.errors import RowErrors, errors_by_evaluation
@@ -79,14 +80,18 @@ class Contents:
         return [one for one in self.runs if one.unmeasured]
 
     @property
-    def different_data(self) -> list[str]:
-        """Of each split of which finished runs had other annotations, which had which."""
-        splits = _annotations([one for one in self.runs if one.run.status == "finished"])
-        return [
-            f"{split}: " + "; ".join(f"{digest} of {', '.join(names)}" for digest, names in digests.items())
-            for split, digests in splits.items()
-            if len(digests) > 1
-        ]
+    def different(self) -> list[str]:
+        """What finished runs should have in common and have not, each with who has which: the annotations, what they
+        start from, how they are trained, how they are measured."""
+        finished = [one for one in self.runs if one.run.status == "finished"]
+        told = [_differing({one.folder.name: _training(one) for one in finished})]
+        for split in dict.fromkeys(split for one in finished for split in one.run.data):  # a run need not tell of each
+            having = [one for one in finished if split in one.run.data]
+            told.append(_differing({o.folder.name: {"annotations": {split: o.run.data[split][:8]}} for o in having}))
+        for evaluation in dict.fromkeys(evaluation for one in finished for evaluation in one.metrics):
+            having = [one for one in finished if evaluation in one.metrics and evaluation in one.ways]
+            told.append(_differing({o.folder.name: {evaluation: o.ways[evaluation]} for o in having}))
+        return [line for lines in told for line in lines]
 
 
 def _in_order(runs: Sequence[MeasuredRun], tables: Sequence[Table]) -> list[MeasuredRun]:
@@ -103,6 +108,30 @@ def _require_apart(runs: Sequence[MeasuredRun]) -> None:
                 f"{other} and {one.folder} are both {one.run.name} with seed {one.run.seed}: a report compares rows "
                 "over different seeds, so move one of them away"
             )
+
+
+def _training(one: MeasuredRun) -> dict[str, Any]:
+    """What says how a run was trained, whatever its row and seed are."""
+    config = one.run.config
+    return {
+        "weights": one.run.weights[:8] if one.run.weights else config.get("weights"),
+        "processes": processes(config),
+        "trainer": config.get("trainer", {}),
+        "module": {key: value for key, value in config.get("module", {}).items() if key != "seed"},
+    }
+
+
+def _differing(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The keys of which configs, by run, have different values: "weights: 0a1b2c3d of a-0, a-1; coco of b-0"."""
+    flat = {run: dict(effective(config)) for run, config in configs.items()}
+    told = []
+    for key in dict.fromkeys(key for config in flat.values() for key in config):
+        runs: dict[str, list[str]] = {}
+        for run, config in flat.items():
+            runs.setdefault(str(config.get(key)), []).append(run)
+        if len(runs) > 1:
+            told.append(f"{key}: " + "; ".join(f"{value} of {', '.join(names)}" for value, names in runs.items()))
+    return told
 
 
 def _videos(runs: Sequence[MeasuredRun]) -> dict[str, list[MeasuredRun]]:
@@ -142,17 +171,11 @@ def described(one: MeasuredRun) -> dict[str, str]:
 
 
 def _told_annotations(runs: Sequence[MeasuredRun]) -> dict[str, str]:
-    splits = _annotations(runs)
-    return {"Annotations": ", ".join(f"{split} {' or '.join(of)}" for split, of in splits.items())} if splits else {}
-
-
-def _annotations(runs: Sequence[MeasuredRun]) -> dict[str, dict[str, list[str]]]:
-    """By split and the digest of its annotations, the runs that had these; a run need not tell of every split."""
-    splits: dict[str, dict[str, list[str]]] = {}
+    splits: dict[str, dict[str, None]] = {}
     for one in runs:
         for split, digest in one.run.data.items():
-            splits.setdefault(split, {}).setdefault(digest[:8], []).append(one.folder.name)
-    return splits
+            splits.setdefault(split, {})[digest[:8]] = None
+    return {"Annotations": ", ".join(f"{split} {' or '.join(of)}" for split, of in splits.items())} if splits else {}
 
 
 def _data_config(one: MeasuredRun) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ def markdown(contents: Contents) -> str:
         f"# CompFeat beside its paper: {contents.name}",
         words.caveat(contents.name, contents.built_in),
         "\n".join(f"- {what}: {told}" for what, told in contents.data.items()),
-        *(f"**{words.DIFFERENT_DATA}:** {told}." for told in contents.different_data),
+        *(f"**{words.DIFFERENT}:** {told}." for told in contents.different),
         "All numbers are points. Ours: mean ± sample standard deviation over seeds (gain over the baseline row, mean ± "
         "standard error of the differences of runs of the same seed). `*`: a gain of more than three standard errors, "
         "over three seeds or more (chance alone: one in ten of three, one in 25 of five); behind a count: of such "

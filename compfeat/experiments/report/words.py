@@ -9,7 +9,7 @@ from compfeat.experiments.spread import Spread
 NOTHING = "–"
 CLEARLY = "*"  # behind what is more than three standard errors from zero
 SAME, UNLIKE = "✓", "✗"  # sign as in the paper, or not
-DIFFERENT_DATA = "Runs that are compared here had different annotations"
+DIFFERENT = "Runs that are compared here were not trained or measured alike"
 MINUS = str.maketrans("-", "−")
 
 
