@@ -94,6 +94,7 @@ def _one_device() -> int | list[int]:
 for resolver in (_changed, _one_device):
     OmegaConf.register_new_resolver(resolver.__name__[1:], resolver, replace=True)
 OmegaConf.register_new_resolver("given", lambda value: value is not None, replace=True)
+OmegaConf.register_new_resolver("either", lambda value, other: other if value is None else value, replace=True)
 
 
 def launch(task: Callable[[Any], Any], config_name: str) -> None:

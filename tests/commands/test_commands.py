@@ -110,6 +110,21 @@ def test_rows_of_the_papers_tables_switch_what_they_say(row, switches, tmp_path)
     assert shown + ("c" if "Correlation" in detector.track_head._target_ else "-") == switches
 
 
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ([], "compfeat"),
+        (["model=masktrack_rcnn"], "masktrack_rcnn"),
+        (["experiment=frame_dual"], "frame_dual"),
+        (["experiment=detector"], "detector"),
+        (["recipe=demo"], "demo"),
+        (["sweep=table3", "experiment=correlation", "recipe=demo"], "correlation"),
+    ],
+)
+def test_a_run_is_named_after_its_row_or_else_its_model(overrides, name):
+    assert compose_config("train", *overrides).name == name
+
+
 @pytest.mark.parametrize("table", options("sweep"))
 def test_every_sweep_is_made_of_rows_that_compose(table):
     cfg = compose_config("train", f"sweep={table}")
