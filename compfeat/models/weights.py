@@ -90,8 +90,8 @@ def load_pretrained(
 
     Raises:
         FileNotFoundError: there is no such file.
-        WeightsError: the download failed, the file is no state dict, it shares nothing with the model, or the class
-            map names a class that one of them lacks.
+        WeightsError: the download failed, the file is no state dict, it shares nothing with the model, it was trained
+            with group norms and the model has batch norms, or the class map names a class that one of them lacks.
     """
     pretrained, known = _read(source)
     if class_map is None and classes is not None and known is not None and known != list(classes):
@@ -115,6 +115,12 @@ def load_pretrained(
     report.skipped.extend(n for n in pretrained if n not in state and not n.endswith("num_batches_tracked"))
     if not report.loaded:
         raise WeightsError(f"{source} holds no weights of this model; is it a Mask R-CNN or a checkpoint of train.py?")
+    statistics = [name for name in report.initialised if name.endswith("running_var")]
+    if any(name.replace("running_var", "weight") in report.loaded for name in statistics):
+        raise WeightsError(
+            f"{source} was trained with group norms, which have no statistics for this model's batch norms: "
+            "add model.detector.backbone.frozen=false model.detector.backbone.norm=group"
+        )
     return report
 
 

@@ -104,6 +104,15 @@ def test_files_of_state_dicts_and_of_training_runs(source, tmp_path):
         assert set(report.initialised) == {f"roi_heads.box_head.{n}" for n in ("fc6.bias", "fc7.weight", "fc7.bias")}
 
 
+def test_group_norms_are_not_taken_for_batch_norms_without_statistics(tmp_path):
+    path = tmp_path / "scratch.pth"
+    trained, again = (MaskRCNN(resnet_fpn("basic", [1, 1, 1, 1], 16, frozen=False), num_classes=5) for _ in range(2))
+    torch.save(trained.state_dict(), path)
+    with pytest.raises(WeightsError, match="group norms.*frozen=false model.detector.backbone.norm=group"):
+        load_pretrained(tiny(4), path)
+    assert load_pretrained(again, path).initialised == []
+
+
 def test_errors_are_one_line(source, offer, monkeypatch, tmp_path):
     def fails(*_, **__):
         raise URLError("Name or service\nnot known")
