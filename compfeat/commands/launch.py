@@ -84,9 +84,9 @@ def _changed(name: str, overrides: Sequence[str]) -> str:
     return "+".join(filter(None, (name, re.sub(r"[^\w.+-]", "_", changes.lower()))))
 
 
-def _one_device() -> int | list[int]:
+def _one_device(accelerator: str) -> int | list[int]:
     """The device of a job of a sweep: the GPUs in turn, or the CPU."""
-    count, job = torch.cuda.device_count(), HydraConfig.get().job
+    count, job = 0 if accelerator == "cpu" else torch.cuda.device_count(), HydraConfig.get().job
     number = 0 if OmegaConf.is_missing(job, "num") else job.num  # of a row that is run by itself
     return [number % count] if count else 1
 

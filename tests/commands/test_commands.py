@@ -125,6 +125,12 @@ def test_a_run_is_named_after_its_row_or_else_its_model(overrides, name):
     assert compose_config("train", *overrides).name == name
 
 
+@pytest.mark.parametrize("small", ["experiment=detector", "recipe=demo", "recipe=demo_detector"])
+def test_what_a_cpu_does_in_no_time_is_done_there_unless_a_gpu_is_asked_for(small):
+    chosen = [compose_config("train", small, *given).trainer for given in ((), ("trainer=gpu",))]
+    assert [trainer.accelerator for trainer in chosen] == ["cpu", "gpu"]
+
+
 @pytest.mark.parametrize("table", options("sweep"))
 def test_every_sweep_is_made_of_rows_that_compose(table):
     cfg = compose_config("train", f"sweep={table}")

@@ -9,10 +9,12 @@ import time
 
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from offline_pages import pages
 from shell import ROOT, command
 
-from compfeat.commands.launch import _changed
+from compfeat.commands.launch import CONF, _changed
 from compfeat.experiments.record import Run
 from compfeat.experiments.tables import paper_tables
 from compfeat.models.weights import digest
@@ -190,6 +192,16 @@ def test_a_row_by_itself_lands_where_its_sweep_would_put_it(cache, tmp_path):
 )
 def test_a_folder_is_named_by_what_makes_other_runs_of_a_sweep(overrides, name):
     assert _changed("shapes", overrides) == name
+
+
+@pytest.mark.parametrize(("trainer", "devices"), [("auto", [1]), ("gpu", [1]), ("cpu", 1)])
+def test_jobs_take_turns_on_the_gpus_unless_they_are_to_leave_them_alone(trainer, devices, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        row = ["sweep=table3", "experiment=baseline", "hydra.job.num=3", f"trainer={trainer}"]
+        cfg = compose("train", row, return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    assert cfg.trainer.devices == devices
 
 
 def test_agents_of_a_dashboard_are_sent_for_the_rows_of_a_table():
