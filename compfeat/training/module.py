@@ -62,15 +62,20 @@ class VISModule(pl.LightningModule):
         self.loss_weights = dict(loss_weights or {})
         self.ground_truth = ground_truth
         self._results: list[dict] = []
-        self._step_began = math.nan
+        self._batch_ended = math.nan  # the last one, or what came before the first
         self._resumed: dict[str, Any] = {}  # the checkpoint that training goes on from
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         # Videos are decoded lazily and stay where they are; the predictor moves their frames.
         return batch.to(device, non_blocking=True) if isinstance(batch, ClipBatch) else batch
 
+    def _wait_for_a_batch(self) -> None:
+        self._batch_ended = perf_counter()
+
+    # Lightning leaves out the second where training goes on in the middle of an epoch.
+    on_train_start = on_train_epoch_start = on_validation_end = _wait_for_a_batch
+
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
-        self._step_began = perf_counter()
         # torchvision samples from the global stream; seeded by step, a resumed run draws what a whole one would.
         torch.manual_seed(hash((self.seed, self.trainer.global_step, batch_idx, self.trainer.global_rank)))
 
@@ -90,7 +95,8 @@ class VISModule(pl.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: ClipBatch, batch_idx: int) -> None:
         frames = len(batch) * (2 + batch.support.shape[1]) * self.trainer.world_size
-        self.log("train/frames_per_second", frames / (perf_counter() - self._step_began), batch_size=len(batch))
+        before, self._batch_ended = self._batch_ended, perf_counter()  # the wait for data is in it
+        self.log("train/frames_per_second", frames / (self._batch_ended - before), batch_size=len(batch))
         self.log("train/images_seen", float(frames * (self.trainer.fit_loop.total_batch_idx + 1)))
 
     def _require_finite(self, losses: Mapping[str, Tensor], batch: ClipBatch) -> None:

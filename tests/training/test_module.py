@@ -89,6 +89,23 @@ def test_a_loss_that_is_not_finite_stops_with_step_names_and_clips():
         module(loss_box_reg=1.0, loss_mask=math.nan, loss_track=math.inf).training_step(batch(), 0)
 
 
+def test_frames_per_second_count_the_wait_for_data_and_no_validation(monkeypatch):
+    logged, now = [], iter([0.0, 10.0, 12.0, 50.0, 60.0])  # training begins, two batches, validation, a batch
+    monkeypatch.setattr("compfeat.training.module.perf_counter", lambda: next(now))
+    made = module()
+    made.log = lambda name, value, **_: logged.append(value) if name == "train/frames_per_second" else None
+    made._trainer = SimpleNamespace(
+        world_size=1, global_step=0, global_rank=0, fit_loop=SimpleNamespace(total_batch_idx=0)
+    )
+    made.on_train_start()
+    for index in range(3):
+        made.on_train_batch_start(batch(), index)
+        made.on_train_batch_end(None, batch(), index)
+        if index == 1:
+            made.on_validation_end()
+    assert logged == [6 / 10, 6 / 2, 6 / 10]  # two clips of three frames
+
+
 @pytest.mark.parametrize(("world", "accumulate", "expected"), [(1, 1, 0.0125 / 4), (2, 2, 0.0125)])
 def test_learning_rate_scales_linearly_with_the_total_batch(world, accumulate, expected):
     made = module(loss_mask=1.0)
