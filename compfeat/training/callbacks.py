@@ -1,4 +1,4 @@
-"""What a training run shows besides numbers."""
+"""What a training run shows besides numbers, and when it is kept."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from compfeat.findings.overlays import contact_sheet, overlay
 from compfeat.media.sinks import write_video
@@ -69,3 +70,14 @@ class ValidationOverlays(pl.Callback):
         for logger in trainer.loggers:
             if hasattr(logger, "log_videos"):
                 logger.log_videos(self._videos, trainer.global_step)
+
+
+class CheckpointAfterStep(ModelCheckpoint):
+    """Checkpoints after batches with which the optimizer stepped, and none in between: the gradients that batches of
+    ``accumulate_grad_batches`` have added up so far are not in a checkpoint."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)

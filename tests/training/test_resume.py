@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 
 import pytest
 import pytorch_lightning as pl
@@ -16,6 +17,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from shell import ROOT
 
 from compfeat.data.datamodule import VISDataModule
+from compfeat.training.callbacks import CheckpointAfterStep
 from compfeat.training.module import VISModule
 from compfeat.training.schedules import warmup_multistep
 
@@ -92,7 +94,7 @@ class Predictor:
         return []
 
 
-def clips_of(root, folder, epochs, resume=None, kept=None, **options):
+def clips_of(root, folder, epochs, resume=None, kept=None, checkpoint=ModelCheckpoint, **options):
     """The clips that a run of so many epochs trains on, checkpoints being ``kept`` at the end of each or otherwise."""
     data = VISDataModule(str(root), val_split="train", size=(WIDTH, HEIGHT), batch_size=2)
     data.setup()
@@ -108,7 +110,7 @@ def clips_of(root, folder, epochs, resume=None, kept=None, **options):
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=epochs,
-        callbacks=[ModelCheckpoint(folder, filename="last", **(kept or {"save_on_train_epoch_end": True}))],
+        callbacks=[checkpoint(folder, filename="last", **(kept or {"save_on_train_epoch_end": True}))],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -151,3 +153,24 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch(steps, options, tmp_path):
     resumed = clips_of(root, tmp_path / "resumed", 4, resume=tmp_path / "part" / "last.ckpt", **options)
     assert part == whole[:24]
     assert resumed == whole[(12 // steps) * steps * 2 :]
+
+
+class Due(CheckpointAfterStep):
+    """Due when so many batches are over, as by the clock."""
+
+    def __init__(self, *arguments, batches, **options):
+        super().__init__(*arguments, train_time_interval=timedelta(days=1), **options)
+        self.batches = batches
+
+    def on_train_batch_end(self, trainer, *batch):
+        if trainer.fit_loop.total_batch_idx + 1 == self.batches:
+            self._last_time_checked = -math.inf
+        super().on_train_batch_end(trainer, *batch)
+
+
+@pytest.mark.parametrize(("due", "kept"), [(2, 2), (3, 4)])
+def test_a_checkpoint_that_is_due_between_two_steps_waits_for_the_second(due, kept, tmp_path):
+    root = write_data_set(tmp_path / "data", lengths=(4,) * 12)
+    clips_of(root, tmp_path, 1, kept={"batches": due}, checkpoint=Due, accumulate_grad_batches=2)
+    state = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert state["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"] == kept
