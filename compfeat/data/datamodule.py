@@ -30,6 +30,8 @@ from compfeat.structures import Category, Clip, ClipBatch
 
 log = logging.getLogger(__name__)
 
+OTHER_CLIPS = 2**32  # added to a seed, which is less: other clips of the same videos
+
 
 class EpochSampler(Sampler[tuple[int, int]]):
     """Yields ``(epoch, index)`` in an order that depends on seed and epoch alone, each rank its share.
@@ -98,7 +100,8 @@ class VISDataModule(pl.LightningDataModule):
         generator: draws the data set first.
         coco: makes clips of still images to train on too; holds the arguments that are COCO's own. With ``generator``
             the stills are those that it draws.
-        coco_share: of its clips among all clips of an epoch; 0 leaves them out, where there are any.
+        coco_share: of its clips among all clips of an epoch.
+        videos_alone: clips of videos take the place of its clips: training without them takes as many steps.
         only_videos: keep only the first so many videos of each split; a generator draws no others, nor more stills.
         cache: folder under which indices of annotations are kept; by default ``$COMPFEAT_CACHE`` or
             ``~/.cache/compfeat``.
@@ -124,12 +127,13 @@ class VISDataModule(pl.LightningDataModule):
         generator: ShapesGenerator | None = None,
         coco: partial[COCOPseudoClips] | None = None,
         coco_share: Part = 0.5,
+        videos_alone: bool = False,
         only_videos: Count | None = None,
         cache: str | None = None,
     ) -> None:
         super().__init__()
-        if coco is None and coco_share == 0:
-            raise ValueError("data.coco_share=0 leaves out still images, but there are none: data=ytvis_coco has them")
+        if coco is None and videos_alone:
+            raise ValueError("data.videos_alone leaves out still images, but there are none: data=ytvis_coco has them")
         self.root = Path(root)
         self.train_split = train_split
         self.val_split = val_split
@@ -145,6 +149,7 @@ class VISDataModule(pl.LightningDataModule):
         self.generator = generator.first(only_videos) if generator and only_videos else generator
         self.coco = coco
         self.coco_share = coco_share
+        self.videos_alone = videos_alone
         self.only_videos = only_videos
         self.cache = Path(cache) if cache else None
         self._order: EpochSampler | None = None
@@ -312,17 +317,20 @@ class VISDataModule(pl.LightningDataModule):
 
     def train_clips(self) -> Dataset[Clip]:
         """The clips to train on, those of videos first."""
-        clips = YTVISClips(
+        of_videos = partial(
+            YTVISClips,
             self.train_annotations,
             self.train_videos,
             self.sampler,
             self.size,
             self.flip,
-            self.seed,
-            self.one_clip_per,
+            one_per=self.one_clip_per,
         )
+        clips = of_videos(self.seed)
         if self.coco is None:
             return clips
+        if self.videos_alone:
+            return MixedClips(clips, of_videos(self.seed + OTHER_CLIPS), self.coco_share, self.seed)
         pseudo_clips = self.coco(
             root=self._stills[0],
             categories=self.categories,

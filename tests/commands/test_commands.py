@@ -195,7 +195,7 @@ def test_help_explains_the_keys_and_groups_of_what_is_chosen(cache):
         ("train.py", ["experiment=compfeat", "model=masktrack_rcnn"], "experiment=compfeat says which model"),
         ("train.py", ["model.labels._target_=types.SimpleNamespace"], "'types.SimpleNamespace', which is no part of"),
         ("train.py", ["data.coco_share=1.0"], "should be less than 1"),
-        ("train.py", ["data=ytvis", "data.root=missing", "data.coco_share=0.0"], "there are none: data=ytvis_coco"),
+        ("train.py", ["experiment=baseline_videos", "data=ytvis", "data.root=a"], "there are none: data=ytvis_coco"),
         ("train.py", ["data=ytvis"], "add data.root=PATH"),
         ("train.py", ["data=ytvis_coco", "data.root=missing/folder"], "add data.coco.root=PATH"),
         ("train.py", ["data=ytvis", "data.root=missing/folder"], "missing/folder"),

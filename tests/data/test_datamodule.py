@@ -236,6 +236,12 @@ def test_stills_and_final_videos_of_the_built_in_data_set_are_splits_of_their_ow
     for data in (videos, mixed):
         data.setup()
     assert len(videos.train_clips()) == 3 and len(mixed.train_clips()) == 6
+    alone = module(coco=coco, coco_share=0.5, videos_alone=True)
+    alone.setup()
+    names = [alone.train_clips()[0, index].name for index in range(6)]
+    assert len(alone.train_clips()) == 6 and set(names[:3]) != set(names[3:])  # other clips
+    first, second = ({name.split("/")[0] for name in half} for half in (names[:3], names[3:]))
+    assert len(first) == 3 and first == second  # of the same videos
     clip = mixed.train_clips()[0, 5]
     assert clip.name.endswith("/00000.jpg") and len(clip.target["labels"]) > 0
     assert clip.target["labels"].max() <= len(mixed.categories)

@@ -216,7 +216,8 @@ def test_what_rows_should_have_in_common_and_have_not_is_named(tmp_path):
     def row(name, seed, weights, labels, model="a", **trainer):
         trainer = {"precision": "32-true", "devices": 1, "default_root_dir": f"{name}-{seed}"} | trainer
         config = {"weights": "last.ckpt", "model": model, "module": {"seed": seed, "lr": 1.0}, "trainer": trainer}
-        place = write_run(tmp_path, name, seed, {"scores": {"AP": 0.3}}, config=config, weights=weights)
+        facts = {"config": config, "weights": weights, "steps": trainer.get("max_steps", 20)}
+        place = write_run(tmp_path, name, seed, {"scores": {"AP": 0.3}}, **facts)
         (place / "scores/evaluation.json").write_text(json.dumps({"labels": {"nms_threshold": labels}}))
 
     row("baseline", 0, "a" * 64, 0.5)
@@ -226,6 +227,7 @@ def test_what_rows_should_have_in_common_and_have_not_is_named(tmp_path):
     assert Contents.of(tmp_path).different == [
         "weights: aaaaaaaa of baseline-0, compfeat-1; bbbbbbbb of compfeat-2",
         "processes: 1 of baseline-0, compfeat-1; 2 of compfeat-2",
+        "steps: 20 of baseline-0, compfeat-1; 9 of compfeat-2",
         "trainer.precision: 32-true of baseline-0, compfeat-1; bf16-mixed of compfeat-2",
         "trainer.max_steps: None of baseline-0, compfeat-1; 9 of compfeat-2",
         "scores.labels.nms_threshold: 0.5 of baseline-0, compfeat-1; 0.6 of compfeat-2",

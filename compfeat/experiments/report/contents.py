@@ -116,6 +116,7 @@ def _training(one: MeasuredRun) -> dict[str, Any]:
     return {
         "weights": one.run.weights[:8] if one.run.weights else config.get("weights"),
         "processes": processes(config),
+        "steps": one.run.steps,
         "trainer": config.get("trainer", {}),
         "module": {key: value for key, value in config.get("module", {}).items() if key != "seed"},
     }
