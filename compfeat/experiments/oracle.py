@@ -101,10 +101,12 @@ def _tracked(tubes: Sequence[Tube], length: int) -> list[Tube]:
     found: dict[int, Tube] = {}
     for frame in range(length):
         seen = [(tube, tube.frames.index(frame)) for tube in tubes if frame in tube.frames]
+        if not seen:
+            continue
         known = 0 if tracker.memory is None else len(tracker.memory)
         nothing = torch.zeros(len(seen), 0)
         detections = Detections(
-            boxes=torch.tensor([tube.boxes[i] for tube, i in seen]).reshape(-1, 4),
+            boxes=torch.tensor([tube.boxes[i] for tube, i in seen]),
             classes=torch.tensor([tube.classes[i] for tube, i in seen]),
             masks=nothing,
             features=nothing,

@@ -165,12 +165,15 @@ class Run:
         """
         before, now = dict(self.config), dict(config)
         told = {  # what no key of them tells
-            "sha256 of weights": (self.weights, weights),  # the path may be the same
+            "sha256 of weights": (self.weights, weights),
             "processes": (processes(self.config), processes(config)),  # each takes its batch
         }
         for name, (first, second) in told.items():
             if first and second:
                 before[name], now[name] = first, second
+        if self.weights and weights:  # wherever the file lies
+            before.pop("weights", None)
+            now.pop("weights", None)
         changes = differences(before, now)
         if changes:
             raise OtherRun(f"{folder} holds another run: {changes}. Move it away, or train with rerun=true")

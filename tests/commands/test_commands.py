@@ -131,6 +131,13 @@ def test_what_a_cpu_does_in_no_time_is_done_there_unless_a_gpu_is_asked_for(smal
     assert [trainer.accelerator for trainer in chosen] == ["cpu", "gpu"]
 
 
+def test_a_run_lies_in_one_folder(tmp_path):
+    cfg = compose_config("train", f"trainer.default_root_dir={tmp_path}", "logger=wandb")
+    loggers = [cfg.logger.csv.save_dir, cfg.logger.wandb.save_dir]
+    assert loggers == [str(tmp_path)] * 2
+    assert {cfg.callbacks[name].dirpath for name in ("best", "last", "meanwhile")} == {f"{tmp_path}/checkpoints"}
+
+
 @pytest.mark.parametrize("table", options("sweep"))
 def test_every_sweep_is_made_of_rows_that_compose(table):
     cfg = compose_config("train", f"sweep={table}")

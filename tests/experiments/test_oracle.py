@@ -2,12 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
+from generated import box_mask
+from pycocotools import mask as rle
 from shell import command
 
 from compfeat.data.shapes import ShapesGenerator
 from compfeat.evaluation import evaluate
-from compfeat.experiments.oracle import Oracle
+from compfeat.experiments.oracle import Oracle, _tracked
+from compfeat.structures import Tube
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +43,12 @@ def test_support_frames_tell_nothing_of_identities(truth):
 
 def test_a_mean_over_frames_finds_most_classes_that_a_vote_does_not(truth):
     assert ap(truth, "classes", letter=True) < ap(truth, "classes") < 1.0
+
+
+def test_a_frame_in_which_nothing_is_seen_changes_no_identity():
+    mask = box_mask(4, 4, 8, 6)
+    tube = Tube(1, [0, 2], [(4.0, 4.0, 12.0, 10.0)] * 2, [rle.encode(np.asfortranarray(mask))] * 2, [[1.0, 0.0]] * 2)
+    assert [(one.track_id, one.frames) for one in _tracked([tube], 3)] == [(1, [0, 2])]
 
 
 def test_the_command_prints_what_each_ambiguity_costs(tmp_path):

@@ -101,7 +101,11 @@ def test_a_run_that_started_from_other_weights_is_another_one(tmp_path):
     (tmp_path / "weights.pth").write_bytes(b"first")
     run = Run(name="row", seed=0, config={}, weights=digest(tmp_path / "weights.pth"))
     run.require_same({}, tmp_path, digest(tmp_path / "weights.pth"))
-    run.require_same({}, tmp_path, digest(tmp_path / "moved.pth"))
+    run.require_same({}, tmp_path, digest(tmp_path / "gone.pth"))
+    moved = Run(name="row", seed=0, config={"weights": "here/weights.pth"}, weights=run.weights)
+    moved.require_same({"weights": "there/weights.pth"}, tmp_path, run.weights)
+    with pytest.raises(OtherRun, match="weights was here/weights.pth and is coco"):
+        moved.require_same({"weights": "coco"}, tmp_path, None)
     (tmp_path / "weights.pth").write_bytes(b"second")
     with pytest.raises(OtherRun, match="sha256 of weights was a7937b64"):
         run.require_same({}, tmp_path, digest(tmp_path / "weights.pth"))
