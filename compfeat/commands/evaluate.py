@@ -42,6 +42,7 @@ def evaluate(cfg: EvaluateConfig) -> None:
     """Prints how good a checkpoint, or a results.json, is as ``conf/evaluate.yaml`` describes, and writes it.
 
     Raises:
+        FileNotFoundError: there are no such results.
         ValueError: neither or both are given, the checkpoint is of other classes than the data, or the package that
             computes what ``tracking`` asks for is not installed.
         AnnotationError: the ground truth is not in the YouTube-VIS format.
@@ -54,6 +55,8 @@ def evaluate(cfg: EvaluateConfig) -> None:
     tracking_metrics = _tracking_metrics() if cfg.tracking else None  # what is missing is told first
     output = Path(cfg.output)
     if cfg.results is not None:
+        if not Path(cfg.results).is_file():
+            raise FileNotFoundError(f"there is no results file at {cfg.results}")
         results = read_json(cfg.results)
         truth = _truth(instantiate(cfg.data))
         _tell(score(truth, results, output), output)

@@ -57,8 +57,10 @@ USER_ERRORS = (
     OSError,
     NonFiniteLoss,
 )
-MISLEADING = ("Ambiguous value", "Could not override", "Config group override must be")  # what Hydra says
+MISLEADING = ("Ambiguous value", "Could not override", "Config group override must be", "In '")  # what Hydra says
 UNKNOWN = re.compile(r"Could not override '([\w.]+)'")
+NO_OPTION = re.compile(r"Could not (?:find|load) '(\w+)/([^']+)'")
+NO_GPU = "No supported gpu backend found"  # what Lightning says
 HELP = {"-h", "--help"}
 FULL_ERROR = "HYDRA_FULL_ERROR"
 FAILED = "COMPFEAT_FAILED"  # path to which the jobs of a multirun, in whatever process, write that they failed
@@ -140,7 +142,7 @@ def _told_better(error: Exception, config_name: str) -> Exception:
     """The same error, but where Hydra says something else than what is wrong.
 
     A sweep that it could not compose it takes for one run with ambiguous values; a key that is not there it advises to
-    add, and nobody would heed it; of a group that is null it does not say what to do.
+    add, and nobody would heed it; of a group that is null it does not say what to do; options are a list of lines.
     """
     if not str(error).startswith(MISLEADING):
         return error
@@ -154,9 +156,15 @@ def _told_better(error: Exception, config_name: str) -> Exception:
             except HydraException as hidden:
                 error = hidden
         if unknown := UNKNOWN.match(str(error)):
-            known = _keys(OmegaConf.to_container(compose(config_name)))  # type: ignore[arg-type]
-            near = get_close_matches(unknown[1], known, 1) or [key for key in known if key.endswith(f".{unknown[1]}")]
-            return ConfigError(f"there is no key {unknown[1]}" + (f": {near[0]}?" if near else "; see --help"))
+            cfg = compose(config_name)
+            known = _keys(OmegaConf.to_container(cfg))  # type: ignore[arg-type]
+            last = {key.rpartition(".")[2]: key for key in reversed(known)}
+            near = get_close_matches(unknown[1], known, 1) or [last[n] for n in get_close_matches(unknown[1], last, 1)]
+            told = f": {near[0]}?" if near else f" here, but {', '.join(map(str, cfg))}; see --help"
+            return ConfigError(f"there is no key {unknown[1]}{told}")
+    if (missing := NO_OPTION.search(str(error))) and (CONF / missing[1]).is_dir():
+        options = sorted(path.stem for path in (CONF / missing[1]).glob("[!_]*.yaml"))
+        return ConfigError(f"there is no {missing[1]}={missing[2]}, but {', '.join(options)}")
     if str(error).startswith("Config group override must be"):
         return ConfigError("a group cannot be null: ~GROUP leaves it out")
     return error
@@ -247,6 +255,8 @@ def one_line(error: BaseException) -> str:
     if _is_out_of_memory(error):
         return f"out of memory: {LESS_MEMORY} ({' '.join(str(error).split())[:120]})"
     message = str(error).split("\n    full_key:")[0].split("\nConfig search path:")[0]
+    if message.startswith(NO_GPU):
+        message += " Use trainer=cpu or trainer=auto"
     return " ".join(f"{key and f'{key}: '}{message}".split())
 
 

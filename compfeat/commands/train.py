@@ -198,6 +198,8 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
             console.print(f"kept up to step {run.steps}: {again} goes on", soft_wrap=True)
         raise KeyboardInterrupt from None
 
+    if trainer.fast_dev_run:
+        console.print("everything ran; no network is kept", soft_wrap=True)
     checkpoint = trainer.checkpoint_callback
     if trainer.fast_dev_run or checkpoint is None or checkpoint.best_model_score is None:
         return None

@@ -192,11 +192,15 @@ def test_help_explains_the_keys_and_groups_of_what_is_chosen(cache):
     [
         ("train.py", ["trainer.max_epoch=3"], "there is no key trainer.max_epoch: trainer.max_epochs?"),
         ("train.py", ["sweep=table3", "seed=0,1", "trainer.max_epoch=3"], "no key trainer.max_epoch: trainer.max_ep"),
+        ("train.py", ["max_epoch=3"], "there is no key max_epoch: trainer.max_epochs?"),
+        ("scripts/report.py", ["tresh=1"], "there is no key tresh here, but runs, output; see --help"),
+        ("train.py", ["sweep=table1", "seed=0,1", "trainer=foo"], "no trainer=foo, but auto, cpu, ddp, ddp_cpu, gpu"),
+        ("train.py", ["evaluation=[foo]"], "there is no evaluation=foo, but cues, frames2"),
         ("train.py", ["+ouput=here"], "there is no key ouput here, but name, seed"),
         ("train.py", ["logger=null"], "~GROUP leaves it out"),
         ("train.py", ["trainer.max_epochs=x"], 'trainer.max_epochs="x": should be a valid integer'),
         ("train.py", ["model.detector.support_pooling=[1,2]"], "should be a list of 4 values"),
-        ("train.py", ["trainer=gpu"], "trainer: No supported gpu backend found"),
+        ("train.py", ["trainer=gpu"], "trainer: No supported gpu backend found! Use trainer=cpu or trainer=auto"),
         ("train.py", ["resume=missing.ckpt"], "missing.ckpt"),
         ("train.py", ["data=nowhere"], "nowhere"),
         ("train.py", ["experiment=compfeat", "model=masktrack_rcnn"], "experiment=compfeat says which model"),
@@ -209,6 +213,7 @@ def test_help_explains_the_keys_and_groups_of_what_is_chosen(cache):
         ("train.py", ["weights=missing.pth", *SMALL], "missing.pth"),
         ("scripts/evaluate.py", [], "add ckpt=PATH"),
         ("scripts/evaluate.py", ["ckpt=missing.ckpt"], "missing.ckpt"),
+        ("scripts/evaluate.py", ["results=missing.json"], "there is no results file at missing.json"),
         ("scripts/evaluate.py", ["ckpt=missing.ckpt", "device=warp"], "device=warp cannot be used"),
         ("scripts/predict.py", ["ckpt=missing.ckpt", f"video={ROOT}/docs/demo.jpg"], "missing.ckpt"),
         ("scripts/predict.py", ["ckpt=coco", "video=missing.mp4"], "no video at missing.mp4"),
@@ -290,7 +295,8 @@ def test_one_step_can_be_tried_on_every_data_set(data):
 
 @pytest.mark.parametrize("model", options("model"))
 def test_one_real_step_of_everything(model, cache, tmp_path):
-    command("train.py", f"model={model}", "debug=smoke", f"hydra.run.dir={tmp_path}", cache=cache)
+    call = [f"model={model}", "debug=smoke", "callbacks.progress=null", f"hydra.run.dir={tmp_path}"]
+    assert command("train.py", *call, cache=cache).stdout.splitlines()[-1] == "everything ran; no network is kept"
 
 
 def losses(folder):

@@ -184,6 +184,9 @@ def test_a_folder_without_runs_or_with_two_of_the_same_is_told(tmp_path):
 
     with pytest.raises(FileNotFoundError, match="run.json"):
         write()
+    write_run(tmp_path / "deeper", "baseline", 0)
+    with pytest.raises(FileNotFoundError, match=f"runs={tmp_path}/deeper"):
+        write()
     write_run(tmp_path, "baseline", 0)
     write()  # a run that was not measured is a report too
     (tmp_path / "copy").mkdir()

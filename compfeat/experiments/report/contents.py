@@ -55,7 +55,9 @@ class Contents:
         tables = paper_tables()
         runs = _in_order(measured_runs(folder), tables)
         if not runs:
-            raise FileNotFoundError(f"no ROW-SEED/run.json in {folder}: train rows first, python train.py sweep=table1")
+            deeper = sorted({path.parents[1] for path in folder.glob("*/*/run.json")})
+            instead = " or ".join(f"runs={one}" for one in deeper) or "train rows first, python train.py sweep=table1"
+            raise FileNotFoundError(f"no ROW-SEED/run.json in {folder}: {instead}")
         _require_apart(runs)
         logs = [(one, one.curves()) for one in runs]
         return cls(
