@@ -153,11 +153,13 @@ class CompFeatRoIHeads(RoIHeads):
         self, attention: DualAttention, rois: Tensor, levels: Tensor, counts: list[int], memory: SupportMemories
     ) -> Tensor:
         """Object attention, level by level; ``counts`` are the RoIs of each frame."""
+        order = levels.argsort(stable=True)  # by level, in each by frame
+        levels = levels.cpu()  # the one wait for a GPU
+        of_frames = torch.stack([part.bincount(minlength=len(PYRAMID)) for part in levels.split(counts)], 1).tolist()
         refined = torch.empty_like(rois)
-        for level in levels.unique().tolist():
-            here = levels == level
-            of_frames = [int(part.sum()) for part in here.split(counts)]
-            refined[here] = refine_rois(attention, rois[here], of_frames, memory.get(PYRAMID[level]))
+        for level, here, of in zip(PYRAMID, order.split([*map(sum, of_frames)]), of_frames, strict=True):
+            if len(here):
+                refined[here] = refine_rois(attention, rois[here], of, memory.get(level))
         return refined
 
 

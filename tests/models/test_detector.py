@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
@@ -270,3 +271,21 @@ def test_where_a_roi_is_pooled_does_not_depend_on_the_padding_of_frames(height):
         maps[level] = (torch.stack([x, y])[None] + 0.5) * stride
     pooled = pool(maps, [torch.tensor([[32.0, 6.0, 64.0, 18.0]])])
     torch.testing.assert_close(pooled.mean((2, 3)), torch.tensor([[48.0 + 2, 12.0 + 2]]))
+
+
+class NoWaits(TorchDispatchMode):
+    """Fails where an operation would wait for what a GPU has computed."""
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        aten = torch.ops.aten
+        assert operation not in (aten._local_scalar_dense.default, aten._unique2.default, aten.nonzero.default)
+        assert operation != aten.index.Tensor or all(i is None or i.dtype != torch.bool for i in arguments[1])
+        return operation(*arguments, **(options or {}))
+
+
+def test_rois_are_sorted_by_level_without_a_wait_for_each():
+    model = detector(modules="object").eval()
+    attention = model.roi_heads.object_attention
+    memory = {level: attention.embed(torch.randn(1, 2, 32, 6, 6)) for level in ("0", "1", "2", "3")}
+    with torch.inference_mode(), NoWaits():
+        model.roi_heads._refine(attention, torch.randn(9, 32, 7, 7), torch.arange(9) % 4, [4, 0, 5], memory)
