@@ -26,16 +26,16 @@ class SweepSummary(Callback):
         found = measured_runs(folder)
         if not found:
             return
-        evaluations = list(dict.fromkeys(evaluation for measured in found for evaluation in measured.metrics))
         table = Table(title=f"runs in {folder}", title_justify="left")
-        table.add_column("run", no_wrap=True)
-        for column in ("status", "steps", "minutes", *(f"AP, {evaluation}" for evaluation in evaluations)):
-            table.add_column(column, justify="left" if column == "status" else "right")
+        for column in ("run", "status", "steps", "minutes"):
+            table.add_column(column, justify="right" if column in ("steps", "minutes") else "left", no_wrap=True)
+        table.add_column("AP")  # of however many ways to measure, in as many lines as a terminal needs
         for measured in found:
             run = measured.run
-            scores = (measured.metrics.get(evaluation) for evaluation in evaluations)
-            cells = ["-" if metrics is None else f"{metrics['AP']:.3f}" for metrics in scores]
-            table.add_row(f"{run.name}-{run.seed}", run.status, str(run.steps), f"{run.seconds / 60:.1f}", *cells)
+            scores = ", ".join(f"{way}={metrics['AP']:.3f}" for way, metrics in measured.metrics.items())
+            table.add_row(
+                f"{run.name}-{run.seed}", run.status, str(run.steps), f"{run.seconds / 60:.1f}", scores or "-"
+            )
         console.print(table)
         console.print(f"beside the paper's: python scripts/report.py runs={folder}", soft_wrap=True)
         if any(folder.glob("*/wandb/offline-run-*")):
