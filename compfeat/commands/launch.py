@@ -240,10 +240,15 @@ def launch_named(tasks: Mapping[str, Callable[[Any], Any]], kind: str) -> None:
     if name in tasks:
         launch(tasks[name], f"{kind}/{name}")
     elif not name or name in HELP:
-        print(usage)
+        print(usage, "", *(f"  {task:<12} {_about(kind, task)}" for task in tasks), sep="\n")
     else:
         print(f"error: there is no {kind} {name!r}; {usage}", file=sys.stderr)
         sys.exit(2)
+
+
+def _about(kind: str, task: str) -> str:
+    """What the second line of a task's config says that it is, before the command."""
+    return (CONF / kind / f"{task}.yaml").read_text().splitlines()[1].removeprefix("# ").rpartition(": python")[0]
 
 
 def one_line(error: BaseException) -> str:

@@ -179,6 +179,13 @@ def test_help_shows_how_to_call(script, cache):
     assert f"python {script}" in shown and "Keys" in shown
 
 
+@pytest.mark.parametrize("kind", sorted(COMMANDS))
+def test_help_says_what_each_name_stands_for(kind, cache):
+    told = command(f"scripts/{kind}.py", "--help", cache=cache).stdout.splitlines()[2:]
+    assert [line.split()[0] for line in told] and {line.split()[0] for line in told} == set(options(kind))
+    assert all(len(line.split()) > 3 for line in told)
+
+
 def test_help_explains_the_keys_and_groups_of_what_is_chosen(cache):
     shown = command("train.py", "data=ytvis", "--help", cache=cache).stdout
     assert "\n  root: ???                     # folder of the data set; nothing is written into it\n" in shown
