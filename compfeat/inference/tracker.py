@@ -114,9 +114,8 @@ class OnlineTracker:
         for i, identity in enumerate(identities):
             if identity is None:
                 continue
-            self._objects[identity] = _Remembered(
-                detections.features[i], detections.boxes[i], detections.classes[i], time
-            )
+            features = detections.features[i].clone()  # a view would keep those of all the frames detected at once
+            self._objects[identity] = _Remembered(features, detections.boxes[i], detections.classes[i], time)
         if self.keep_unseen is not None:
             oldest = time - self.keep_unseen
             self._objects = {identity: known for identity, known in self._objects.items() if known.seen >= oldest}

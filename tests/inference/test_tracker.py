@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -89,6 +91,13 @@ def test_where_frames_have_times_these_decide_what_is_forgotten():
         assert len(tracker.memory) == 1
     tracker.update(detections([]), torch.zeros(0, 2), 11.1)
     assert tracker.memory is None
+
+
+def test_an_object_is_remembered_without_those_it_was_detected_with():
+    tracker, all_at_once = OnlineTracker(), torch.zeros(100, 2, 7, 7)
+    tracker.update(replace(detections([LEFT]), features=all_at_once[:1]), torch.zeros(1, 1))
+    (known,) = tracker._objects.values()
+    assert known.features.untyped_storage().nbytes() == all_at_once.untyped_storage().nbytes() / 100
 
 
 def test_reset_forgets_and_bad_policy_is_refused():
