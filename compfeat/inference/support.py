@@ -54,7 +54,8 @@ class SupportBank:
         """Shows the next frame ``[C, H, W]`` by level to a causal bank; returns whether it was put in."""
         taken = self._seen % self.interval == 0
         if taken:
-            self._maps.append(maps)
+            # A view would keep the maps of all the frames that were extracted at once.
+            self._maps.append({level: x.clone() for level, x in maps.items()})
         self._seen += 1
         return taken
 

@@ -26,6 +26,13 @@ def test_a_causal_bank_takes_every_nth_frame_and_drops_the_oldest():
     assert kept(bank) == [6, 9]
 
 
+def test_a_causal_bank_keeps_nothing_of_the_frames_that_it_does_not_take():
+    bank, at_once = SupportBank(frames=2, interval=4), maps(1, 8)["0"]
+    for x in at_once:
+        bank.observe({"0": x})
+    assert [x["0"].untyped_storage().nbytes() for x in bank._maps] == [at_once[0].nbytes] * 2
+
+
 def test_reset_forgets():
     bank = SupportBank(frames=2, interval=3)
     for i in range(2):
