@@ -121,7 +121,8 @@ class CompFeatRoIHeads(RoIHeads):
         roi_features = self._pool(self.box_roi_pool, features, proposals, memory)
         class_logits, box_regression = self._predict(roi_features)
         counts = [len(p) for p in proposals]
-        decoded = self.box_coder.decode(box_regression, proposals)[:, 1:].split(counts)  # without the background's
+        decoded = self.box_coder.decode(box_regression, proposals)
+        decoded = decoded.reshape(*class_logits.shape, 4)[:, 1:].split(counts)  # without the background's
         probabilities = class_logits.softmax(1)[:, 1:].split(counts)
         boxes, classes = map(list, zip(*map(labels, decoded, probabilities, image_sizes), strict=True))
         mask_logits = self._mask_logits(features, boxes, memory)

@@ -273,6 +273,15 @@ def test_where_a_roi_is_pooled_does_not_depend_on_the_padding_of_frames(height):
     torch.testing.assert_close(pooled.mean((2, 3)), torch.tensor([[48.0 + 2, 12.0 + 2]]))
 
 
+@pytest.mark.parametrize("labels", [SoftLabels(), HardLabels()])
+def test_where_nothing_is_proposed_nothing_is_found(labels):
+    model = detector(modules="all").eval()
+    images = batch((1, 1), (1, 1)).current
+    with torch.inference_mode():
+        model.rpn.head.bbox_pred.bias.view(-1, 4)[:, 0] = 1e4  # all boxes lie far right of the frame
+        assert [len(d) for d in found(model, images, SIZES * 2, images, labels)] == [0, 0]
+
+
 class NoWaits(TorchDispatchMode):
     """Fails where an operation would wait for what a GPU has computed."""
 
