@@ -18,6 +18,9 @@ class SupportMemory(NamedTuple):
     value: Tensor
 
 
+SupportMemories = Mapping[str, SupportMemory | None]  # by level; None where temporal attention is off
+
+
 class TemporalAttention(nn.Module):
     """Every position of the current frame gathers context from all positions of all support frames (Eq. 1, Fig. 3a).
 
@@ -169,20 +172,18 @@ class PyramidAttention(nn.Module):
         self.attention = attention
         self.pooling = dict(pooling)
 
-    def forward(self, maps: Features, memory: Mapping[str, SupportMemory]) -> Features:
+    def forward(self, maps: Features, memory: SupportMemories) -> Features:
         """Pyramid maps ``[B * n, C, H, W]`` with the chosen levels refined; the others are passed on."""
         return maps | {level: self.attention.refine(maps[level], memory.get(level)) for level in self.pooling}
 
-    def embed(self, support: Features) -> dict[str, SupportMemory]:
-        """What temporal attention remembers of support maps, as ``embed_levels`` has it."""
+    def embed(self, support: Features) -> SupportMemories:
+        """What attention remembers of support maps, as ``embed_levels`` has it."""
         return embed_levels(self.attention, support, self.pooling)
 
 
-def embed_levels(attention: DualAttention, support: Features, pooling: Mapping[str, int]) -> dict[str, SupportMemory]:
-    """What temporal attention remembers of support maps ``[B, T, C, H, W]``, by level; nothing if it is off.
+def embed_levels(attention: DualAttention, support: Features, pooling: Mapping[str, int]) -> SupportMemories:
+    """What attention remembers of support maps ``[B, T, C, H, W]``, by level; nothing where there are none.
 
     ``pooling`` names the levels, and by how much the keys and values of each are pooled.
     """
-    if attention.temporal is None:
-        return {}
-    return {level: attention.temporal.embed(support[level], pool) for level, pool in pooling.items()}
+    return {level: attention.embed(support[level], pool) for level, pool in pooling.items() if level in support}

@@ -1,6 +1,6 @@
 """The whole network (paper, Fig. 2): Mask R-CNN on frames refined by other frames, and a head that matches objects."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -10,7 +10,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 
-from compfeat.models.attention import DualAttention, Features, PyramidAttention, SupportMemory, embed_levels
+from compfeat.models.attention import DualAttention, Features, PyramidAttention, SupportMemories, embed_levels
 from compfeat.models.labels import Labels
 from compfeat.models.proposals import region_proposals
 from compfeat.models.roi_heads import PYRAMID, CompFeatRoIHeads, RoIPooling, Sizes, frame_maps
@@ -50,8 +50,8 @@ class Frames:
 class Memory:
     """What the attention of both levels knows of the support frames of B clips, or of one video."""
 
-    frame: Mapping[str, SupportMemory] = field(default_factory=dict)
-    objects: Mapping[str, SupportMemory] = field(default_factory=dict)
+    frame: SupportMemories = field(default_factory=dict)
+    objects: SupportMemories = field(default_factory=dict)
 
 
 class CompFeat(nn.Module):

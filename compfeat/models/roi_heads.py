@@ -1,6 +1,5 @@
 """torchvision's RoI heads on features refined at object level; they also hand out what objects are matched by."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss, maskrcnn_inference, maskrcnn_loss
 from torchvision.ops import MultiScaleRoIAlign
 
-from compfeat.models.attention import DualAttention, Features, SupportMemory
+from compfeat.models.attention import DualAttention, Features, SupportMemories, SupportMemory
 from compfeat.models.labels import Labels
 from compfeat.structures import Detections, FrameTarget
 
@@ -19,7 +18,6 @@ PYRAMID = ("0", "1", "2", "3")  # P2 to P5, from which RoIs are pooled
 FINEST_STRIDE = 4  # of P2, in pixels
 FRAME_STRIDE = 8  # of `frame_maps`, in pixels: that of P3
 Sizes = list[tuple[int, int]]
-SupportMemories = Mapping[str, SupportMemory]  # by level
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from compfeat.models.attention import DualAttention, PyramidAttention, SpatialAttention, TemporalAttention
+from compfeat.models.attention import DualAttention, PyramidAttention, SpatialAttention, TemporalAttention, embed_levels
 
 CHANNELS = 8
 
@@ -153,6 +153,16 @@ def test_a_roi_that_is_the_whole_map_is_refined_as_the_frame_is():
     refined = pyramid({"2": frame, "3": frame}, pyramid.embed({"2": support}))
     torch.testing.assert_close(module.refine(frame, module.embed(support)), refined["2"])
     assert refined["3"] is frame  # not a level to refine
+
+
+class Custom(DualAttention):
+    def embed(self, support, pool=1):
+        return support.shape[1], pool
+
+
+def test_the_levels_are_embedded_as_the_attention_embeds():
+    support = {level: torch.randn(1, 2, CHANNELS, 7, 7) for level in "23"}
+    assert embed_levels(Custom(CHANNELS), support, {"2": 4, "3": 1}) == {"2": (2, 4), "3": (2, 1)}
 
 
 def test_no_roi_is_no_trouble():

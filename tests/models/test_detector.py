@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -71,6 +73,13 @@ def test_every_loss_is_finite_and_every_parameter_has_a_gradient(modules, counts
     total.backward()
     missing = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert missing == []
+
+
+@pytest.mark.parametrize("modules", ["frame", "object"])
+def test_clips_without_support_frames_are_one_clear_error(modules):
+    clips = batch((1, 1))
+    with pytest.raises(ValueError, match="temporal attention needs support frames"):
+        detector(modules=modules)(replace(clips, support=clips.support[:, :0]))
 
 
 def test_losses_of_what_is_not_there_are_zero():
