@@ -271,7 +271,8 @@ class VideoPredictor:
         """Fills the bank with frames from all over a window; returns their features, by their position in it."""
         if window.new_scene:
             self._leave_scene()
-        fewer = len(self.support) > 0 and len(window.images) < self.support.frames  # than the scene has lent before
+        enough = min(self.support.frames, self.support.window)
+        fewer = len(self.support) > 0 and len(window.images) < enough  # than the scene has lent before
         if fewer or not self._looks_ahead:
             return {}
         wanted = uniform_frames(len(window.images), self.support.frames)

@@ -63,6 +63,12 @@ def test_support_frames_of_a_long_video_come_from_a_window_of_it():
     assert tube.frames == list(range(9))
 
 
+def test_a_window_shorter_than_the_bank_lends_its_own_frames():
+    made = predictor(uses_support=True, support=SupportBank(frames=4, window=2), batch_size=2)
+    made.predict(frames(5))
+    assert made.detector.seen == [([0, 1], [0, 0, 1, 1]), ([2, 3], [2, 2, 3, 3]), ([4], [2, 2, 3, 3])]
+
+
 def test_no_more_frames_are_read_than_are_looked_at():
     read = []
 
