@@ -117,7 +117,8 @@ class CorrelationTrackHead(nn.Module):
     What is correlated is embedded first, objects and frame alike, as in SiamRPN++ (Li et al. 2019), from which the
     paper takes the correlation: features made for detection say little about which object of a kind this is. No ReLU
     follows the last norm, so that what two objects do not share counts against them. An object's kernel is pooled to
-    3x3 cells: seven are finer than those of the frame.
+    3x3 cells: seven are finer than those of the frame. Both correlations are means over an object's cells, so that
+    their scale does not depend on how many it has.
 
     Args:
         channels: C of the object and frame features.
