@@ -192,6 +192,16 @@ def test_gradients_through_support_frames_are_a_switch():
 
 
 @pytest.mark.parametrize("through", [True, False])
+def test_mixed_precision_takes_no_gradient_from_any_parameter(through):
+    """Autocast keeps the weights it has cast: if without gradients for support frames, so for all others."""
+    model = detector(modules="all", support_gradients=through)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model(batch((2, 2), (1, 2)))
+    sum(value for name, value in losses.items() if name.startswith("loss_")).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("through", [True, False])
 def test_one_pass_over_all_frames_of_the_clips_sees_what_a_pass_for_each_sees(through):
     model = detector(modules="all", support_gradients=through)
     clips = batch((1, 1), (2, 0))
