@@ -1,5 +1,7 @@
 """The pixels of image files."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -29,3 +31,19 @@ def decode_image(path: Path, content: np.ndarray, flags: int) -> np.ndarray:
     if image is None:
         raise ImageError(f"cannot read the image {path}: it is broken or cut short")
     return image
+
+
+def image_count(path: Path) -> int:
+    """How many images a file holds: several of one that moves, none of a video or a damaged one."""
+    with silent():
+        return cv2.imcount(str(path)) if cv2.haveImageReader(str(path)) else 0
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """OpenCV prints nothing: what it would say is told in one line."""
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from compfeat.media import seeking, sources
+from compfeat.media import decoding, seeking, video_file
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -68,13 +68,13 @@ def open_page(browser):
 def decoded(monkeypatch):
     """Counts the frames that are decoded, in its only entry."""
     count = [0]
-    plainly = seeking.decode
+    plainly = decoding.decode
 
     def counting(packets, *lost):
         for frame in plainly(packets, *lost):
             count[0] += 1
             yield frame
 
-    for module in (seeking, sources):
+    for module in (decoding, seeking, video_file):
         monkeypatch.setattr(module, "decode", counting)
     return count

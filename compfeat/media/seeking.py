@@ -1,15 +1,14 @@
 """Which frame of a video file is shown when, told by its packets: frames are found without decoding all before them."""
 
 from bisect import bisect_left, bisect_right
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
 import av
 from av.container import InputContainer
-from av.stream import Disposition
-from av.video.stream import VideoStream
+
+from compfeat.media.decoding import decode, video_stream, whole
 
 # In these every packet is one frame, says when it is shown, and can be sought by that. Of others some guess the times
 # (AVI), some split a frame over packets (MPEG-TS), some cannot be sought (GIF).
@@ -108,61 +107,6 @@ class Timetable:
                 return
             index += 1
         raise SeekError(f"there is no frame {index}")
-
-
-def decode(packets: Iterable[av.Packet], lost: Callable[[], object] = lambda: None) -> Iterator[av.VideoFrame]:
-    """The frames of packets of a video stream, in the order in which they are shown.
-
-    What is damaged is left out; ``lost`` is called then, in the place of the frame.
-    """
-    for packet in whole(packets):
-        try:
-            frames = packet.decode()
-        except av.InvalidDataError:
-            lost()
-        else:
-            yield from frames
-
-
-def decode_in_order(packets: Iterable[av.Packet], lost: Callable[[], object]) -> Iterator[av.VideoFrame]:
-    """``decode`` of an AVI, which says when its packets are decoded, and nothing of when frames are shown: they take
-    these times in turn."""
-    times: deque[int | None] = deque()
-
-    def noted() -> Iterator[av.Packet]:
-        for packet in packets:
-            if packet.size:
-                times.append(packet.dts)
-            yield packet
-
-    def lost_in_turn() -> None:
-        if times:
-            times.popleft()
-        lost()
-
-    for frame in decode(noted(), lost_in_turn):
-        frame.pts = times.popleft() if times else None
-        yield frame
-
-
-def whole(packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
-    """The packets without those of which a part is missing: the last one of a torn file, or what a stream lost."""
-    return (packet for packet in packets if not packet.is_corrupt)
-
-
-def video_stream(container: InputContainer) -> VideoStream:
-    """The stream that is watched; the picture on the cover of an album is none.
-
-    Raises:
-        av.FFmpegError: there is none, or it is but a tile of a photo.
-    """
-    streams = container.streams.video
-    if any(stream.disposition & Disposition.dependent for stream in streams):
-        raise av.FFmpegError(0, "it is a photo in tiles (HEIC); save it as jpg or png")
-    for stream in streams:
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
-    raise av.FFmpegError(0, "it has no video stream")
 
 
 def _seek(container: InputContainer, keyframe: Keyframe) -> Iterator[av.Packet]:

@@ -12,7 +12,7 @@ import av
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
-from compfeat.media.seeking import video_stream, whole
+from compfeat.media.decoding import video_stream, whole
 from compfeat.media.times import Clock
 
 # What mp4 holds and browsers play, from these rates on; all else becomes AAC.

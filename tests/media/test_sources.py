@@ -2,7 +2,6 @@ import os
 import struct
 import weakref
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import cv2
@@ -14,8 +13,6 @@ from PIL import Image
 
 from compfeat.media.sinks import write_video
 from compfeat.media.sources import VideoError, open_frames
-
-DATA = Path(__file__).parents[3] / "shared/data"
 
 
 def coloured(count, height=48, width=64):
@@ -191,7 +188,7 @@ def test_a_camera_is_one_pass(monkeypatch):
     assert [f[0, 0].tolist() for f in camera] == [[1, 0, 0]] * 2
     assert list(camera) == []
     ticks = iter([5.0, 5.5])
-    monkeypatch.setattr("compfeat.media.sources.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr("compfeat.media.live.time.monotonic", lambda: next(ticks))
     later = open_frames("camera:1", start=0.2, every=2)
     assert (len(list(later)), later.times, later.fps) == (1, [0.5], 15.0)
     with pytest.raises(VideoError, match="camera:2 does not answer"):
@@ -324,9 +321,8 @@ def test_a_tile_is_not_taken_for_its_photo(tmp_path):
         open_frames(write_photo_in_tiles(tmp_path / "photo.heic"))
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="needs the shared data")
-def test_real_footage():
-    source = open_frames(DATA / "videos/dog.mp4")
+def test_real_footage(shared_data):
+    source = open_frames(shared_data / "videos/dog.mp4")
     assert (source.name, source.length) == ("dog", 289)
     assert source.fps == pytest.approx(29.97, abs=0.01)
     assert next(iter(source)).shape == (720, 1280, 3)

@@ -9,7 +9,7 @@ from socket import create_server
 import pytest
 from generated import write_clip, write_clip_of_two_sizes
 
-from compfeat.media import sources
+from compfeat.media import live
 from compfeat.media.sources import VideoError, open_frames
 
 
@@ -92,7 +92,7 @@ def test_a_size_that_changes_is_told_of_files_and_streams(tmp_path):
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
 def test_nobody_waits_for_ever_for_a_stream(scheme, monkeypatch):
-    monkeypatch.setattr(sources, "TIMEOUT", 0.5)
+    monkeypatch.setattr(live, "TIMEOUT", 0.5)
     with create_server(("127.0.0.1", 0)) as silent:
         address = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/live"
         with pytest.raises(VideoError, match=f"{address} cannot be read as a video: no answer for 0.5 s"):
