@@ -1,42 +1,35 @@
 """How a command is launched: under Hydra, its config checked, errors of the user's told in one line."""
 
 import functools
-import hashlib
 import json
 import logging
 import multiprocessing
 import os
-import re
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from traceback import print_exception
 from typing import Any, NoReturn, get_type_hints
 
 import hydra
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from compfeat.commands import INTERRUPTED
 from compfeat.commands.arguments import as_typed
+from compfeat.commands.composition_errors import told_better
 from compfeat.commands.help import help_text
+from compfeat.commands.resolvers import register_resolvers
 from compfeat.config_check import ConfigError, check_config
-from compfeat.experiments.record import ELSEWHERE
 from compfeat.training.module import NonFiniteLoss
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-LONGEST_NAME = 100  # characters of a folder's; file systems allow 255
-ROW = ("data", "evaluation", "experiment", "seed", "sweep", "trainer", "weights")  # told elsewhere, or how it is run
 NOISE = (  # what libraries say that no user of this project can or should act on
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
     r".*`tensorboardX` has been removed as a dependency",
@@ -57,9 +50,6 @@ USER_ERRORS = (
     OSError,
     NonFiniteLoss,
 )
-MISLEADING = ("Ambiguous value", "Could not override", "Config group override must be", "In '")  # what Hydra says
-UNKNOWN = re.compile(r"Could not override '([\w.]+)'")
-NO_OPTION = re.compile(r"Could not (?:find|load) '(\w+)/([^']+)'")
 NO_GPU = "No supported gpu backend found"  # what Lightning says
 HELP = {"-h", "--help"}
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -69,34 +59,7 @@ LESS_MEMORY = (
     "trainer.precision=bf16-mixed or model.detector.support_gradients=false"
 )
 
-
-def _changed(name: str, overrides: Sequence[str]) -> str:
-    """The name of a sweep's folder, with the overrides by which its runs are others than those the name stands for."""
-    same = (*ROW, *ELSEWHERE)
-    inside = tuple(f"{key}." for key in ELSEWHERE)
-    told = []
-    for override in OverridesParser.create().parse_overrides(sorted(overrides)):
-        key = override.get_key_element()
-        if (plain := key.lstrip("+~")) not in same and not plain.startswith(inside):
-            one_value = not (override.is_delete() or override.is_sweep_override())  # rendered as Hydra does for jobs
-            told.append(f"{key}={override.get_value_element_as_str()}" if one_value else str(override.input_line))
-    changes = "+".join(told).replace("=", "-")
-    if len(changes) > LONGEST_NAME:
-        changes = hashlib.sha256(changes.encode()).hexdigest()[:8]
-    return "+".join(filter(None, (name, re.sub(r"[^\w.+-]", "_", changes.lower()))))
-
-
-def _one_device(accelerator: str) -> int | list[int]:
-    """The device of a job of a sweep: the GPUs in turn, or the CPU."""
-    count, job = 0 if accelerator == "cpu" else torch.cuda.device_count(), HydraConfig.get().job
-    number = 0 if OmegaConf.is_missing(job, "num") else job.num  # of a row that is run by itself
-    return [number % count] if count else 1
-
-
-for resolver in (_changed, _one_device):
-    OmegaConf.register_new_resolver(resolver.__name__[1:], resolver, replace=True)
-OmegaConf.register_new_resolver("given", lambda value: value is not None, replace=True)
-OmegaConf.register_new_resolver("either", lambda value, other: other if value is None else value, replace=True)
+register_resolvers()
 
 
 def launch(task: Callable[[Any], Any], config_name: str) -> None:
@@ -122,7 +85,7 @@ def launch(task: Callable[[Any], Any], config_name: str) -> None:
     try:
         sys.argv[1:] = as_typed(sys.argv[1:], job.keys)
         if HELP & set(sys.argv):
-            print(help_text(CONF, config_name, [given for given in sys.argv[1:] if not given.startswith("-")]))
+            print(help_text(CONF, config_name, _overrides()))
         else:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
         sys.stdout.flush()
@@ -133,49 +96,13 @@ def launch(task: Callable[[Any], Any], config_name: str) -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
-        _leave(_told_better(error, config_name), traceback)
+        _leave(told_better(error, CONF, config_name, _overrides()), traceback)
     if code := _tell_failed(failed):
         sys.exit(code)
 
 
-def _told_better(error: Exception, config_name: str) -> Exception:
-    """The same error, but where Hydra says something else than what is wrong.
-
-    A sweep that it could not compose it takes for one run with ambiguous values; a key that is not there it advises to
-    add, and nobody would heed it; of a group that is null it does not say what to do; options are a list of lines.
-    """
-    if not str(error).startswith(MISLEADING):
-        return error
-    overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        if str(error).startswith("Ambiguous value"):
-            try:
-                GlobalHydra.instance().hydra.compose_config(  # type: ignore[union-attr]
-                    config_name, overrides, RunMode.MULTIRUN, validate_sweep_overrides=False
-                )
-            except HydraException as hidden:
-                error = hidden
-        if unknown := UNKNOWN.match(str(error)):
-            cfg = compose(config_name)
-            known = _keys(OmegaConf.to_container(cfg))  # type: ignore[arg-type]
-            last = {key.rpartition(".")[2]: key for key in reversed(known)}
-            near = get_close_matches(unknown[1], known, 1) or [last[n] for n in get_close_matches(unknown[1], last, 1)]
-            told = f": {near[0]}?" if near else f" here, but {', '.join(map(str, cfg))}; see --help"
-            return ConfigError(f"there is no key {unknown[1]}{told}")
-    if (missing := NO_OPTION.search(str(error))) and (CONF / missing[1]).is_dir():
-        options = sorted(path.stem for path in (CONF / missing[1]).glob("[!_]*.yaml"))
-        return ConfigError(f"there is no {missing[1]}={missing[2]}, but {', '.join(options)}")
-    if str(error).startswith("Config group override must be"):
-        return ConfigError("a group cannot be null: ~GROUP leaves it out")
-    return error
-
-
-def _keys(node: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """All keys of a config, dotted."""
-    found = []
-    for name, value in node.items():
-        found += [f"{prefix}{name}", *(_keys(value, f"{prefix}{name}.") if isinstance(value, Mapping) else ())]
-    return found
+def _overrides() -> list[str]:
+    return [argument for argument in sys.argv[1:] if not argument.startswith("-")]
 
 
 class _Job:

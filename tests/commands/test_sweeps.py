@@ -14,7 +14,8 @@ from hydra.core.hydra_config import HydraConfig
 from offline_pages import pages
 from shell import ROOT, command
 
-from compfeat.commands.launch import CONF, _changed
+from compfeat.commands.launch import CONF
+from compfeat.commands.resolvers import changed
 from compfeat.experiments.record import Run
 from compfeat.experiments.tables import paper_tables
 from compfeat.models.weights import digest
@@ -191,7 +192,7 @@ def test_a_row_by_itself_lands_where_its_sweep_would_put_it(cache, tmp_path):
     ],
 )
 def test_a_folder_is_named_by_what_makes_other_runs_of_a_sweep(overrides, name):
-    assert _changed("shapes", overrides) == name
+    assert changed("shapes", overrides) == name
 
 
 @pytest.mark.parametrize(("trainer", "devices"), [("auto", [1]), ("gpu", [1]), ("cpu", 1)])

@@ -1,0 +1,58 @@
+"""What Hydra says of a config that it cannot compose, told better."""
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from compfeat.config_check import ConfigError
+
+MISLEADING = ("Ambiguous value", "Could not override", "Config group override must be", "In '")  # what Hydra says
+UNKNOWN = re.compile(r"Could not override '([\w.]+)'")
+NO_OPTION = re.compile(r"Could not (?:find|load) '(\w+)/([^']+)'")
+
+
+def told_better(error: Exception, conf: Path, config_name: str, overrides: Sequence[str]) -> Exception:
+    """The same error, but where Hydra says something else than what is wrong.
+
+    A sweep that it could not compose it takes for one run with ambiguous values; a key that is not there it advises to
+    add, and nobody would heed it; of a group that is null it does not say what to do; options are a list of lines.
+    """
+    if not str(error).startswith(MISLEADING):
+        return error
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        if str(error).startswith("Ambiguous value"):
+            try:
+                GlobalHydra.instance().hydra.compose_config(  # type: ignore[union-attr]
+                    config_name, list(overrides), RunMode.MULTIRUN, validate_sweep_overrides=False
+                )
+            except HydraException as hidden:
+                error = hidden
+        if unknown := UNKNOWN.match(str(error)):
+            cfg = compose(config_name)
+            known = _keys(OmegaConf.to_container(cfg))  # type: ignore[arg-type]
+            last = {key.rpartition(".")[2]: key for key in reversed(known)}
+            near = get_close_matches(unknown[1], known, 1) or [last[n] for n in get_close_matches(unknown[1], last, 1)]
+            told = f": {near[0]}?" if near else f" here, but {', '.join(map(str, cfg))}; see --help"
+            return ConfigError(f"there is no key {unknown[1]}{told}")
+    if (missing := NO_OPTION.search(str(error))) and (conf / missing[1]).is_dir():
+        options = sorted(path.stem for path in (conf / missing[1]).glob("[!_]*.yaml"))
+        return ConfigError(f"there is no {missing[1]}={missing[2]}, but {', '.join(options)}")
+    if str(error).startswith("Config group override must be"):
+        return ConfigError("a group cannot be null: ~GROUP leaves it out")
+    return error
+
+
+def _keys(node: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """All keys of a config, dotted."""
+    found = []
+    for name, value in node.items():
+        found += [f"{prefix}{name}", *(_keys(value, f"{prefix}{name}.") if isinstance(value, Mapping) else ())]
+    return found
