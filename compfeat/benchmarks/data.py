@@ -23,10 +23,10 @@ from torchvision.ops import masks_to_boxes
 from compfeat.benchmarks.figures import report
 from compfeat.benchmarks.synthetic import SPLIT, Scale, synthesise
 from compfeat.data.annotations.reader import VISAnnotations
+from compfeat.data.clips.epochs import EpochSampler
 from compfeat.data.clips.sampler import ClipSampler
 from compfeat.data.clips.transforms import ClipFlip, fit
 from compfeat.data.clips.ytvis import YTVISClips
-from compfeat.data.datamodule import EpochSampler
 from compfeat.progress import tracked
 from compfeat.quantities import Count, Side, Workers
 from compfeat.structures import Clip, FrameTarget

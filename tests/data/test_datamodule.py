@@ -8,10 +8,11 @@ from generated import HEIGHT, WIDTH, box_mask, write_data_set
 
 from compfeat.data.annotations.reader import VISAnnotations
 from compfeat.data.clips.coco import COCOPseudoClips
+from compfeat.data.clips.epochs import EpochSampler
 from compfeat.data.clips.sampler import ClipSampler, uniform_frames
 from compfeat.data.clips.transforms import AffineMotion, ClipFlip, fit, frame_target, resize_image
 from compfeat.data.clips.ytvis import YTVISClips
-from compfeat.data.datamodule import EpochSampler, VISDataModule
+from compfeat.data.datamodule import VISDataModule
 from compfeat.data.errors import AnnotationError
 from compfeat.data.shapes import ShapesGenerator
 from compfeat.images import ImageError
