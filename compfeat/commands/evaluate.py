@@ -15,7 +15,8 @@ from compfeat.evaluation.breakdown import KINDS
 from compfeat.evaluation.tube_ap import METRICS, Results, Truth
 from compfeat.experiments.dashboard import Dashboard
 from compfeat.experiments.measurement import Measurement, Predict, measure, score
-from compfeat.experiments.record import Run, run_folder
+from compfeat.experiments.record import Run
+from compfeat.experiments.run_folder import run_folder
 from compfeat.files import read_json, write_json
 from compfeat.inference.shares import predict_in_shares
 from compfeat.quantities import Count, PathName, Seed

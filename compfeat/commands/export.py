@@ -6,7 +6,7 @@ from typing import Protocol
 
 from compfeat.commands.console import console
 from compfeat.experiments.card import about_program, model_card
-from compfeat.experiments.record import run_folder
+from compfeat.experiments.run_folder import run_folder
 from compfeat.experiments.runs import MeasuredRun
 from compfeat.files import folder_written_whole
 from compfeat.inference.checkpoint import read_checkpoint, rebuild, write_folder

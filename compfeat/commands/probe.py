@@ -26,7 +26,8 @@ from compfeat.experiments.probes.looks import pictures
 from compfeat.experiments.probes.masks import MaskProbe
 from compfeat.experiments.probes.matching import MapProbe, MatchingProbe
 from compfeat.experiments.probes.side_by_side import Probe, Variant, train_side_by_side
-from compfeat.experiments.record import Run, run_folder
+from compfeat.experiments.record import Run
+from compfeat.experiments.run_folder import run_folder
 from compfeat.experiments.spread import gain, spread
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.models.detector import CompFeat

@@ -24,16 +24,8 @@ from compfeat.data.datamodule import VISDataModule
 from compfeat.data.holdout import write_ids
 from compfeat.experiments.dashboard import Dashboard, told
 from compfeat.experiments.measurement import begin, measure, measured_before
-from compfeat.experiments.record import (
-    Run,
-    RunRecorder,
-    alone_in,
-    clear,
-    commit_of,
-    differences,
-    run_folder,
-    set_curves_aside,
-)
+from compfeat.experiments.record import Run, RunRecorder, commit_of, differences
+from compfeat.experiments.run_folder import alone_in, clear, run_folder, set_curves_aside
 from compfeat.inference.checkpoint import read_run_state, strange
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.machine import rank

@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from compfeat.experiments.record import OtherRun, Run, clear, set_curves_aside
+from compfeat.experiments.record import OtherRun, Run
+from compfeat.experiments.run_folder import clear, set_curves_aside
 from compfeat.experiments.runs import measured_runs
 from compfeat.models.weights import digest
 
