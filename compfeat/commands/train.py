@@ -1,9 +1,5 @@
 """Trains a network and measures it."""
 
-import os
-import shlex
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -20,12 +16,13 @@ from pytorch_lightning.loggers import Logger
 
 from compfeat.categories import coco_class_map
 from compfeat.commands.console import console
+from compfeat.commands.starting_weights import make_weights, maker_of
 from compfeat.data.datamodule import VISDataModule
 from compfeat.data.holdout import write_ids
 from compfeat.experiments.dashboard import Dashboard, told
 from compfeat.experiments.measurement import begin, measure, measured_before
 from compfeat.experiments.record import Run, RunRecorder, commit_of, differences
-from compfeat.experiments.run_folder import alone_in, clear, run_folder, set_curves_aside
+from compfeat.experiments.run_folder import alone_in, clear, set_curves_aside
 from compfeat.inference.checkpoint import read_run_state, strange
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.machine import rank
@@ -34,7 +31,6 @@ from compfeat.quantities import PathName, Seed
 from compfeat.structures import Category
 
 ROOT = Path(__file__).resolve().parents[2]
-TORCHRUN = ("RANK", "LOCAL_", "GROUP_", "ROLE_", "WORLD_SIZE", "MASTER_", "TORCHELASTIC_")  # what it sets
 
 
 class TrainConfig(Protocol):
@@ -104,31 +100,6 @@ def _run(cfg: TrainConfig, folder: Path) -> Run:
     return before
 
 
-def _maker(cfg: TrainConfig) -> str | None:
-    """The overrides that make the weights; None where these are somebody's own."""
-    made = cfg.weights_from
-    return made["overrides"] if made is not None and cfg.weights == made["path"] else None
-
-
-def _make_weights(maker: str, weights: Path) -> None:
-    """Trains what the network starts from, by the overrides that say how, in a process of its own."""
-    folder = run_folder(weights)
-    made = Run.read(folder)
-    if weights.exists() and (made is None or (made.status == "finished" and made.weights is None)):
-        return  # by an earlier version, or by hand
-    if made is None or made.status != "finished":
-        console.print(f"first what networks start from: train.py {maker}, into {folder}", soft_wrap=True)
-    # Also where it has finished: a run that is another one is refused.
-    overrides = [*shlex.split(maker), f"hydra.run.dir={folder}", "rerun=false"]
-    # No rank among the processes that torchrun may have started: each makes them, and all but one wait in ``alone_in``.
-    alone = {name: value for name, value in os.environ.items() if not name.startswith(TORCHRUN)}
-    if subprocess.run([sys.executable, ROOT / "train.py", *overrides], env=alone).returncode:
-        raise ValueError(
-            f"weights: train.py {maker} failed to make {weights}, as told above; "
-            f"weights_from=null weights={weights} starts from what is there"
-        )
-
-
 def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> float | None:
     pl.seed_everything(cfg.seed, workers=True)
     last = folder / "checkpoints" / "last.ckpt"
@@ -144,7 +115,8 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     if state is not None and not goes_on and 0 < (trainer.max_epochs or 0) <= _epochs(state):
         raise ValueError(f"{resume} has finished its {trainer.max_epochs} epochs: raise trainer.max_epochs to go on")
     weights = None if state is not None else cfg.weights  # a checkpoint holds all of them
-    if weights is not None and _maker(cfg) is None:
+    maker = maker_of(weights, cfg.weights_from)
+    if weights is not None and maker is None:
         require_weights(weights)
     data: VISDataModule = instantiate(cfg.data)
     data.prepare_data()
@@ -162,8 +134,8 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     elif not data.sampler.support_frames:
         raise ValueError("data.sampler.support_frames=0: attention looks at support frames, and would have none")
     if weights is not None:
-        if maker := _maker(cfg):
-            _make_weights(maker, Path(weights))
+        if maker is not None:
+            make_weights(maker, Path(weights))
         class_map = coco_class_map(data.categories) if of_coco(weights) else None
         names = [category.name for category in data.categories]
         console.print(str(load_pretrained(predictor.detector, weights, class_map, names)), soft_wrap=True)
