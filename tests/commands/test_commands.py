@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from shell import ROOT, command
+from shell import ROOT, command, in_this_process
 
 from compfeat.commands.launch import CONF, one_line
 from compfeat.evaluation.breakdown import KINDS
@@ -175,19 +175,19 @@ def test_every_tracker_builds_for_inference(option):
     ],
 )
 def test_help_shows_how_to_call(script, cache):
-    shown = command(*script.split(), "--help", cache=cache).stdout
+    shown = in_this_process(*script.split(), "--help", cache=cache).stdout
     assert f"python {script}" in shown and "Keys" in shown
 
 
 @pytest.mark.parametrize("kind", sorted(COMMANDS))
 def test_help_says_what_each_name_stands_for(kind, cache):
-    told = command(f"scripts/{kind}.py", "--help", cache=cache).stdout.splitlines()[2:]
+    told = in_this_process(f"scripts/{kind}.py", "--help", cache=cache).stdout.splitlines()[2:]
     assert [line.split()[0] for line in told] and {line.split()[0] for line in told} == set(options(kind))
     assert all(len(line.split()) > 3 for line in told)
 
 
 def test_help_explains_the_keys_and_groups_of_what_is_chosen(cache):
-    shown = command("train.py", "data=ytvis", "--help", cache=cache).stdout
+    shown = in_this_process("train.py", "data=ytvis", "--help", cache=cache).stdout
     assert "\n  root: ???                     # folder of the data set; nothing is written into it\n" in shown
     assert "\n    lr: 0.0125\n" in shown and "\nprobe: " not in shown
     assert "\nsweep: shapes, table1, table2, table3, table4, table5  # a table: several experiments" in shown
@@ -230,7 +230,7 @@ def test_help_explains_the_keys_and_groups_of_what_is_chosen(cache):
     ],
 )
 def test_a_wrong_call_is_one_line_and_exit_code_2(script, arguments, said, cache, tmp_path):
-    error = command(script, *arguments, f"hydra.run.dir={tmp_path}", cache=cache, code=2).stderr
+    error = in_this_process(script, *arguments, f"hydra.run.dir={tmp_path}", cache=cache, code=2).stderr
     lines = [line for line in error.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and said in lines[0], error
     assert "drawing" not in error and not list(tmp_path.glob("checkpoints"))
