@@ -1,15 +1,12 @@
 """A network that has learned nothing yet, as train.py keeps one."""
 
-from hydra import compose, initialize_config_dir
+from composed import composed
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from compfeat.commands.launch import CONF
-
 
 def recipe(*overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", [*overrides])
+    cfg = composed("train", *overrides)
     OmegaConf.set_struct(cfg, False)
     cfg.model.detector.num_classes = 1
     cfg.model.categories = [{"id": 1, "name": "cat"}]

@@ -10,8 +10,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
+from composed import composed
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from shell import ROOT, command, in_this_process
@@ -32,13 +31,6 @@ SMALL = [
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
-
-
-def compose_config(name, *overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose(name, list(overrides), return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)  # for ${hydra:...}
-    return cfg
 
 
 def options(group):
@@ -65,7 +57,7 @@ def test_every_option_composes_and_builds(group, option, tmp_path):
     beside = [f"hydra.runtime.output_dir={tmp_path}", "hydra.job.num=0"]
     if group == "experiment":
         beside.append("data=shapes_ablation")  # which has still images to leave out
-    cfg = compose_config("train", f"{chosen}={listed}", *beside)
+    cfg = composed("train", f"{chosen}={listed}", *beside)
     OmegaConf.set_struct(cfg, False)
     cfg.data.root = str(tmp_path)
     if cfg.data.coco is not None:
@@ -104,7 +96,7 @@ ROWS = {  # frame temporal, frame spatial, object temporal, object spatial, corr
 
 @pytest.mark.parametrize(("row", "switches"), ROWS.items())
 def test_rows_of_the_papers_tables_switch_what_they_say(row, switches, tmp_path):
-    detector = compose_config("train", f"experiment={row}").model.detector
+    detector = composed("train", f"experiment={row}").model.detector
     duals = (detector.frame_attention, detector.object_attention)
     shown = "".join(letter if dual and dual[half] else "-" for dual in duals for half, letter in HALVES)
     assert shown + ("c" if "Correlation" in detector.track_head._target_ else "-") == switches
@@ -122,17 +114,17 @@ def test_rows_of_the_papers_tables_switch_what_they_say(row, switches, tmp_path)
     ],
 )
 def test_a_run_is_named_after_its_row_or_else_its_model(overrides, name):
-    assert compose_config("train", *overrides).name == name
+    assert composed("train", *overrides).name == name
 
 
 @pytest.mark.parametrize("small", ["experiment=detector", "recipe=demo", "recipe=demo_detector"])
 def test_what_a_cpu_does_in_no_time_is_done_there_unless_a_gpu_is_asked_for(small):
-    chosen = [compose_config("train", small, *given).trainer for given in ((), ("trainer=gpu",))]
+    chosen = [composed("train", small, *given).trainer for given in ((), ("trainer=gpu",))]
     assert [trainer.accelerator for trainer in chosen] == ["cpu", "gpu"]
 
 
 def test_a_run_lies_in_one_folder(tmp_path):
-    cfg = compose_config("train", f"trainer.default_root_dir={tmp_path}", "logger=wandb")
+    cfg = composed("train", f"trainer.default_root_dir={tmp_path}", "logger=wandb")
     loggers = [cfg.logger.csv.save_dir, cfg.logger.wandb.save_dir]
     assert loggers == [str(tmp_path)] * 2
     assert {cfg.callbacks[name].dirpath for name in ("best", "last", "meanwhile")} == {f"{tmp_path}/checkpoints"}
@@ -140,23 +132,23 @@ def test_a_run_lies_in_one_folder(tmp_path):
 
 @pytest.mark.parametrize("table", options("sweep"))
 def test_every_sweep_is_made_of_rows_that_compose(table):
-    cfg = compose_config("train", f"sweep={table}")
+    cfg = composed("train", f"sweep={table}")
     assert cfg.hydra.mode.name == "MULTIRUN"
     for key, values in cfg.hydra.sweeper.params.items():
         for value in values.split(","):
-            compose_config("train", f"{key}={value}")
+            composed("train", f"{key}={value}")
 
 
 @pytest.mark.parametrize("option", options("support"))
 def test_every_support_policy_builds_for_inference(option):
-    cfg = compose_config("evaluate", f"support={option}", "support.frames=5", "ckpt=a")
+    cfg = composed("evaluate", f"support={option}", "support.frames=5", "ckpt=a")
     bank = instantiate(cfg.support)
     assert bank.frames == 5 and bank.look_ahead == (option == "uniform")
 
 
 @pytest.mark.parametrize("option", options("tracker"))
 def test_every_tracker_builds_for_inference(option):
-    cfg = compose_config("predict", f"tracker={option}", "ckpt=a", "video=b")
+    cfg = composed("predict", f"tracker={option}", "ckpt=a", "video=b")
     assert (instantiate(cfg.tracker).cues is None) == (option == "scores")
 
 
@@ -296,7 +288,7 @@ def test_progress_is_lines_in_a_pipe_or_silence(shown, cache, tmp_path):
 
 @pytest.mark.parametrize("data", options("data"))
 def test_one_step_can_be_tried_on_every_data_set(data):
-    cfg = compose_config("train", f"data={data}", "debug=smoke", "data.root=x").data
+    cfg = composed("train", f"data={data}", "debug=smoke", "data.root=x").data
     assert cfg.only_videos == 4 and (cfg.generator is None or "_target_" in cfg.generator)
 
 
@@ -390,7 +382,7 @@ def test_results_of_any_system_are_measured_without_their_frames(shared_data, ca
     ],
 )
 def test_a_data_set_brings_the_recipe_that_fits_it(overrides, block, optimizer, size):
-    cfg = compose_config("train", *overrides)
+    cfg = composed("train", *overrides)
     assert cfg.model.detector.backbone.block == block
     assert cfg.module.optimizer._target_ == f"torch.optim.{optimizer}"
     assert list(cfg.model.size) == size

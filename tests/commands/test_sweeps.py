@@ -9,12 +9,10 @@ import time
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
+from composed import composed
 from offline_pages import pages
 from shell import ROOT, command
 
-from compfeat.commands.launch import CONF
 from compfeat.commands.resolvers import changed
 from compfeat.experiments.record import Run
 from compfeat.experiments.tables import paper_tables
@@ -198,10 +196,7 @@ def test_a_folder_is_named_by_what_makes_other_runs_of_a_sweep(overrides, name):
 @pytest.mark.parametrize(("trainer", "devices"), [("auto", [1]), ("gpu", [1]), ("cpu", 1)])
 def test_jobs_take_turns_on_the_gpus_unless_they_are_to_leave_them_alone(trainer, devices, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        row = ["sweep=table3", "experiment=baseline", "hydra.job.num=3", f"trainer={trainer}"]
-        cfg = compose("train", row, return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)
+    cfg = composed("train", "sweep=table3", "experiment=baseline", "hydra.job.num=3", f"trainer={trainer}")
     assert cfg.trainer.devices == devices
 
 

@@ -5,11 +5,10 @@ import json
 import cv2
 import numpy as np
 import pytest
+from composed import composed
 from generated import HEIGHT, WIDTH, box_mask, compressed, write_data_set
-from hydra import compose, initialize_config_dir
 
 from compfeat.commands.check_data import check_data
-from compfeat.commands.launch import CONF
 from compfeat.data.checks import SplitCheck
 
 
@@ -148,9 +147,7 @@ def test_frames_that_cannot_be_read_are_named(tmp_path):
 
 
 def run_check(root, output, *overrides):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("check_data", ["data=ytvis", f"data.root={root}", f"output={output}", *overrides])
-    check_data(cfg)
+    check_data(composed("check_data", "data=ytvis", f"data.root={root}", f"output={output}", *overrides))
 
 
 def test_statistics_and_sample_clips_of_a_sound_data_set(tmp_path, capsys):

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hydra import compose, initialize_config_dir
+from composed import composed
 
 from compfeat.commands.launch import CONF
 from compfeat.experiments.tables import paper_tables
@@ -44,8 +44,7 @@ def test_a_column_of_its_own_stands_beside_the_papers_number_of_the_same_metric(
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.key)
 def test_a_sweep_trains_and_measures_what_its_table_shows(table):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", [f"sweep={table.key}"], return_hydra_config=True)
+    cfg = composed("train", f"sweep={table.key}")
     assert cfg.hydra.sweeper.params.experiment.split(",") == [row.row for row in table.rows if row.row]
     assert list(cfg.evaluations) == list(dict.fromkeys(column.evaluation for column in table.columns))
     assert all(len(row.paper) == len(table.columns) for row in table.rows)
