@@ -106,3 +106,23 @@ def test_everything_has_a_name_to_be_read_aloud(opened):
         assert all(elements.evaluate_all("found => found.map(one => one.getAttribute('aria-label'))"))
     targets = page.locator("a").evaluate_all("links => links.map(link => link.getAttribute('href').slice(1))")
     assert [target for target in targets if page.locator(f"[id='{target}']").count() != 1] == []
+
+
+OVERLAPPING = """() => [...document.querySelectorAll(".number")].flatMap((number) => {
+  const boxes = [...number.children].filter((part) => part.textContent).map((part) => {
+    const range = document.createRange();
+    range.selectNodeContents(part);
+    return range.getBoundingClientRect();
+  });
+  return boxes.some((box, index) => index && box.left < boxes[index - 1].right - 0.5) ? [number.textContent] : [];
+})"""
+
+
+def test_parts_of_numbers_do_not_cover_each_other(open_page, tmp_path):
+    for seed, gained in enumerate((0.15, 0.17, 0.13)):
+        write_run(tmp_path, "baseline", seed, {"scores": {"AP": 0.3 + seed / 10}})
+        write_run(tmp_path, "frame_dual", seed, {"scores": {"AP": 0.3 + seed / 10 + gained}})
+    report(OmegaConf.create({"runs": str(tmp_path), "output": None}))
+    page = open_page(tmp_path / "report.html")
+    assert page.locator("#table2 .clear").count() == 1
+    assert page.evaluate(OVERLAPPING) == []
