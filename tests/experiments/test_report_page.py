@@ -126,3 +126,11 @@ def test_parts_of_numbers_do_not_cover_each_other(open_page, tmp_path):
     page = open_page(tmp_path / "report.html")
     assert page.locator("#table2 .clear").count() == 1
     assert page.evaluate(OVERLAPPING) == []
+
+
+def test_rows_stay_low_on_a_phone(open_page, tmp_path):
+    measured = {way: {"AP": 0.3} for way in ("scores", "cues", "letter", "letter_cues", "frames2", "frames3")}
+    write_run(tmp_path, "baseline", 0, measured)
+    report(OmegaConf.create({"runs": str(tmp_path), "output": None}))
+    page = open_page(tmp_path / "report.html", viewport={"width": 400, "height": 900})
+    assert page.locator("#runs tbody tr").bounding_box()["height"] < 60
