@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import statistics
 from html.parser import HTMLParser
 
@@ -155,6 +156,12 @@ def test_other_data_are_described_too(tmp_path):
     contents = Contents.of(tmp_path)
     assert contents.data["Measured on"].startswith("videos held out from train")
     assert not contents.built_in and "Where these are not the same videos" in words.caveat("ytvis", contents.built_in)
+
+
+def test_names_of_bars_begin_beside_the_line_at_zero(page):
+    zero = float(re.search(r'class="zero" x1="([\d.]+)"', page)[1])
+    names = [float(x) for x in re.findall(r'<text x="([\d.]+)" y="36" class="label"', page)]
+    assert names and min(names) > zero
 
 
 def test_videos_lie_beside_the_page_and_those_of_a_row_come_from_one_seed(written, page):

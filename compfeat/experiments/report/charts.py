@@ -69,10 +69,11 @@ def _bar_panel(
         kind = "zero" if abs(tick) < 1e-9 else "grid"
         drawn.append(_line(x(tick), top, x(tick), bottom, kind))
         drawn.append(_text(x(tick), height - 5, _tick(tick), "tick", anchor="middle"))
+    beside = x(0) + 4 if x(0) < WIDTH / 2 else EDGE  # the line at zero does not run through names
     told = []
     for number, (name, ours, paper) in enumerate(bars):
         y = top + pitch * number
-        drawn.append(_text(EDGE, y + 12, name, "label"))
+        drawn.append(_text(beside, y + 12, name, "label"))
         if ours is None:
             drawn.append(_text(x(0) + 3, y + 25, words.NOTHING, "label"))
         else:
