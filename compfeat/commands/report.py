@@ -12,6 +12,7 @@ from compfeat.experiments.report import words
 from compfeat.experiments.report.contents import Contents
 from compfeat.experiments.report.markdown import markdown
 from compfeat.experiments.report.page import write_page
+from compfeat.files import written_whole
 from compfeat.quantities import PathName
 
 
@@ -32,7 +33,8 @@ def report(cfg: ReportConfig) -> None:
     contents = Contents.of(Path(cfg.runs))
     output = Path(cfg.output or cfg.runs)
     write_page(contents, output / "report.html")
-    (output / "report.md").write_text(markdown(contents), encoding="utf-8")
+    with written_whole(output / "report.md") as partial:
+        partial.write_text(markdown(contents), encoding="utf-8")
     for table in contents.comparisons:
         _print(table, f"Table {table.key.removeprefix('table')}. {table.title}: AP", lambda line: line.row or "")
     if contents.other is not None:

@@ -5,6 +5,7 @@ import math
 import re
 import statistics
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from made_up_runs import write_run
@@ -176,6 +177,22 @@ def test_it_can_be_written_elsewhere_and_again(written, tmp_path):
         report(OmegaConf.create({"runs": str(written), "output": str(tmp_path / "out")}))
     assert (tmp_path / "out/report.html").read_text() == (written / "report.html").read_text()
     assert (tmp_path / "out/report_videos/baseline-0/video=7.mp4").is_file()
+
+
+def test_where_it_cannot_be_written_the_older_one_stays(tmp_path, monkeypatch):
+    def cut_off(path, text, encoding):
+        path.write_bytes(text.encode()[:100])
+        raise OSError("No space left on device")
+
+    write_run(tmp_path, "baseline", 0, {"scores": {"AP": 0.3}})
+    report(OmegaConf.create({"runs": str(tmp_path), "output": None}))
+    before = {path: path.read_bytes() for path in tmp_path.glob("report.*")}
+    write_run(tmp_path, "baseline", 1, {"scores": {"AP": 0.4}})
+    monkeypatch.setattr(Path, "write_text", cut_off)
+    with pytest.raises(OSError, match="No space"):
+        report(OmegaConf.create({"runs": str(tmp_path), "output": None}))
+    assert {path: path.read_bytes() for path in tmp_path.glob("report.*")} == before
+    assert not list(tmp_path.glob(".report*"))
 
 
 def test_a_short_version_is_printed(written, capsys):

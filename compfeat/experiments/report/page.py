@@ -9,6 +9,7 @@ from compfeat.experiments.comparison import BASELINE
 from compfeat.experiments.report import words
 from compfeat.experiments.report.charts import curve_panels, gain_bars
 from compfeat.experiments.report.contents import Contents
+from compfeat.files import written_whole
 from compfeat.html import rendered
 
 VIDEOS = "report_videos"  # the folder beside the page
@@ -30,8 +31,8 @@ def write_page(contents: Contents, path: Path) -> None:
         ],
         source=lambda one, video: quote(f"{VIDEOS}/{one.folder.name}/{video}.mp4"),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    with written_whole(path) as partial:
+        partial.write_text(page, encoding="utf-8")
     _copy_videos(contents, path.parent / VIDEOS)
 
 
