@@ -203,15 +203,19 @@ def test_a_short_version_is_printed(written, capsys):
 
 
 def test_a_folder_without_runs_or_with_two_of_the_same_is_told(tmp_path):
-    def write():
-        report(OmegaConf.create({"runs": str(tmp_path), "output": None}))
+    def write(folder=tmp_path):
+        report(OmegaConf.create({"runs": str(folder), "output": None}))
 
     with pytest.raises(FileNotFoundError, match="run.json"):
         write()
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        write(tmp_path / "misspelt")
     write_run(tmp_path / "deeper", "baseline", 0)
     with pytest.raises(FileNotFoundError, match=f"runs={tmp_path}/deeper"):
         write()
     write_run(tmp_path, "baseline", 0)
+    with pytest.raises(FileNotFoundError, match=f"runs={tmp_path}$"):
+        write(tmp_path / "baseline-0")
     write()  # a run that was not measured is a report too
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy/run.json").write_bytes((tmp_path / "baseline-0/run.json").read_bytes())

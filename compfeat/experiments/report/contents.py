@@ -55,8 +55,10 @@ class Contents:
         tables = paper_tables()
         runs = _in_order(measured_runs(folder), tables)
         if not runs:
-            deeper = sorted({path.parents[1] for path in folder.glob("*/*/run.json")})
-            instead = " or ".join(f"runs={one}" for one in deeper) or "train rows first, python train.py sweep=table1"
+            found = (path for at in ("run.json", "*/*/run.json") for path in folder.resolve().glob(at))
+            near = sorted({path.parents[1] for path in found})
+            there = "train rows first, python train.py sweep=table1" if folder.is_dir() else "there is no such folder"
+            instead = " or ".join(f"runs={one}" for one in near) or there
             raise FileNotFoundError(f"no ROW-SEED/run.json in {folder}: {instead}")
         _require_apart(runs)
         logs = [(one, one.curves()) for one in runs]
