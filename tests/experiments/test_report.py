@@ -290,3 +290,8 @@ def test_curves_are_thinned_and_their_mean_is_of_the_runs_that_finished(tmp_path
 )
 def test_of_paths_only_the_last_part_is_told(said, told):
     assert words.error(said) == told
+
+
+def test_one_day_is_told_once():
+    assert words.days(["2026-11-20T23:00:00+00:00", "2026-11-20T10:00:00+00:00"]) == "2026-11-20"
+    assert words.days(["2026-11-27T10:00:00+00:00", "2026-11-20T10:00:00+00:00"]) == "2026-11-20 to 2026-11-27"

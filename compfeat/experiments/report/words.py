@@ -1,7 +1,7 @@
 """Numbers and facts of a report in words, the same on the page, in Markdown and in the terminal."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from compfeat.experiments.comparison import Agreement, Cell, Comparison, Line
 from compfeat.experiments.spread import Spread
@@ -103,6 +103,12 @@ def quantity(value: Spread, places: int = 0) -> str:
 def commit(value: str | None) -> str:
     """Seven digits, with ``+`` behind them where files had been changed."""
     return NOTHING if value is None else value[:7] + "+" * value.endswith("+")
+
+
+def days(moments: Iterable[str]) -> str:
+    """The first and the last day of moments in ISO 8601: "2026-11-20 to 2026-11-27"; one alone where they are one."""
+    every = sorted({moment[:10] for moment in moments})
+    return " to ".join(dict.fromkeys([every[0], every[-1]]))
 
 
 def machine(facts: Mapping[str, str]) -> str:
