@@ -51,7 +51,7 @@ def report(cfg: ReportConfig) -> None:
         f"zero over three seeds or more, {words.SAME} of the paper's sign, {words.UNLIKE} not",
         soft_wrap=True,
     )
-    console.print(f"all of it: {output / 'report.html'}, {output / 'report.md'}", soft_wrap=True)
+    console.print(f"see {output / 'report.html'}, {output / 'report.md'}", soft_wrap=True)
 
 
 def _print(comparison: Comparison, title: str, name: Callable[[Line], str]) -> None:
