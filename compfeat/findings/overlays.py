@@ -104,6 +104,11 @@ def colour(track_id: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
+def ink(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Black or white, which of them is easier to read on a colour of an identity."""
+    return (0, 0, 0) if np.dot(rgb, (0.299, 0.587, 0.114)) > 105 else (255, 255, 255)
+
+
 def _marks_by_frame(tubes: Sequence[Tube], class_names: Sequence[str]) -> dict[int, list[_Mark]]:
     marks: dict[int, list[_Mark]] = defaultdict(list)
     for tube in tubes:
@@ -185,7 +190,5 @@ def _draw_label(image: np.ndarray, mark: _Mark, zoom: int, taken: np.ndarray) ->
     taken[y : y + label_height, x : x + label_width] = True
 
     rgb = colour(mark.track_id)
-    brightness = np.dot(rgb, (0.299, 0.587, 0.114))
-    ink = (0, 0, 0) if brightness > 140 else (255, 255, 255)
     cv2.rectangle(image, (x, y), (x + label_width - 1, y + label_height - 1), rgb, cv2.FILLED)
-    cv2.putText(image, text, (x + margin, y + margin + text_height), FONT, scale, ink, stroke, cv2.LINE_AA)
+    cv2.putText(image, text, (x + margin, y + margin + text_height), FONT, scale, ink(rgb), stroke, cv2.LINE_AA)

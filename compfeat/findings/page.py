@@ -14,7 +14,7 @@ from urllib.parse import quote
 from pycocotools import mask as rle
 
 from compfeat.files import written_whole
-from compfeat.findings.overlays import OPACITY, colour
+from compfeat.findings.overlays import OPACITY, colour, ink
 from compfeat.html import rendered
 from compfeat.structures import Tube
 
@@ -26,6 +26,7 @@ class _Track(NamedTuple):
     label: int
     name: str
     colour: str
+    ink: str
     score: float
     first: int
     last: int
@@ -103,11 +104,13 @@ def _require_fit(tube: Tube, count: int, size: tuple[int, int]) -> None:
 
 
 def _track(tube: Tube, class_names: Sequence[str]) -> _Track:
+    rgb = colour(tube.track_id)
     return _Track(
         id=tube.track_id,
         label=tube.label,
         name=class_names[tube.label - 1],
-        colour="#{:02x}{:02x}{:02x}".format(*colour(tube.track_id)),
+        colour=_hex(rgb),
+        ink=_hex(ink(rgb)),
         score=tube.score,
         first=tube.frames[0],
         last=tube.frames[-1],
@@ -124,6 +127,10 @@ def _seen(tube: Tube) -> dict[str, list]:
         "boxes": [[round(side) for side in box] for box in tube.boxes],
         "masks": [mask["counts"].decode() for mask in tube.masks],
     }
+
+
+def _hex(rgb: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*rgb)
 
 
 def _packed(content: Any) -> str:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle
 
-from compfeat.findings.overlays import colour, contact_sheet, draw_tubes, overlay
+from compfeat.findings.overlays import colour, contact_sheet, draw_tubes, ink, overlay
 from compfeat.structures import Tube
 
 NAMES = ["square", "triangle"]
@@ -89,6 +89,16 @@ def test_colours_of_neighbouring_identities_are_far_apart():
     for i in range(24):
         for j in range(i + 1, min(i + 6, 24)):
             assert np.abs(colours[i] - colours[j]).sum() > 90
+
+
+def test_labels_can_be_read_on_any_colour():
+    def luminance(rgb):  # as the guidelines for accessible pages have it
+        shares = np.array(rgb) / 255
+        return np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
+
+    for rgb in map(colour, range(300)):
+        low, high = sorted((luminance(rgb), luminance(ink(rgb))))
+        assert (high + 0.05) / (low + 0.05) > 4.2
 
 
 def test_contact_sheet_tiles_images_of_any_size():

@@ -12,7 +12,7 @@ function complain(message) {
   byId("fault").hidden = false;
 }
 
-// What the page holds. Of every track: its identity, class, colour, and for each frame in which it is seen a score,
+// What the page holds. Of every track: its identity, class, colours, and for each frame in which it is seen a score,
 // a box and a mask. `times` says when each frame begins and, last, when the video ends.
 const { times, size, opacity, tracks } = await unpack(byId("packed").textContent);
 const [height, width] = size;
@@ -206,12 +206,12 @@ function draw() {
   for (const track of drawn.sort((one, other) => score(other) - score(one))) { // the surest choose their place first
     const box = track.boxes[track.position.get(shown)].map((side) => side * scale);
     const label = [`${track.name} ${score(track).toFixed(2)} #${track.id}`, `#${track.id}`];
-    label.some((text) => drawLabel(text, track.colour, box, dots, taken)); // where all is full, the colour must do
+    label.some((text) => drawLabel(text, track, box, dots, taken)); // where all is full, the colour must do
   }
 }
 
 // Above the box, or where that is outside the frame or taken, below or inside it; says whether there was a place.
-function drawLabel(text, colour, [x1, y1, , y2], dots, taken) {
+function drawLabel(text, { colour, ink }, [x1, y1, , y2], dots, taken) {
   const [w, h] = [pen.measureText(text).width + 10 * dots, 18 * dots];
   const x = Math.max(0, Math.min(x1, canvas.width - w));
   const places = [y1 - h, y2, y1, y2 - h].filter((y) => y >= 0 && y + h <= canvas.height);
@@ -220,10 +220,9 @@ function drawLabel(text, colour, [x1, y1, , y2], dots, taken) {
   );
   if (y === undefined) return false;
   taken.push({ x, y, w });
-  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
   pen.fillStyle = colour;
   pen.fillRect(x, y, w, h);
-  pen.fillStyle = 0.299 * red + 0.587 * green + 0.114 * blue > 140 ? "#000" : "#fff";
+  pen.fillStyle = ink;
   pen.fillText(text, x + 5 * dots, y + h / 2 + dots / 2);
   return true;
 }
