@@ -405,6 +405,20 @@ def test_the_table_is_sorted_by_any_column(page):
             assert [float(value.replace(",", "")) for value in column(index + 1)] == sorted(values)
 
 
+def test_the_arrow_of_the_sorted_column_is_not_hidden_by_the_next(page):
+    def column_at(x):
+        y = button["y"] + button["height"] / 2
+        return page.evaluate("at => document.elementFromPoint(...at)?.closest('th').dataset.column", [x, y])
+
+    button = page.locator("th[aria-sort] button").bounding_box()
+    assert column_at(button["x"] + button["width"] + 9) == "4"
+    page.locator("[data-column='7'] button").click()
+    arrow = "getComputedStyle(document.querySelector('th[aria-sort] button'), '::after').content"
+    assert page.evaluate(arrow) == '"↓"'  # also while the mouse is on it
+    button = page.locator("th[aria-sort] button").bounding_box()
+    assert column_at(button["x"] - 9) == "7"  # the last has its arrow before it: nothing of it is cut off
+
+
 def test_the_keyboard_alone_is_enough(page):
     reached = []
     for _ in range(60):
