@@ -419,6 +419,18 @@ def test_the_arrow_of_the_sorted_column_is_not_hidden_by_the_next(page):
     assert column_at(button["x"] - 9) == "7"  # the last has its arrow before it: nothing of it is cut off
 
 
+def test_the_dot_of_a_class_stays_beside_its_name(open_page, tmp_path):
+    names = ["a_name_of_a_class_without_any_break_" * 3]
+    write_page(tmp_path / "page.html", tmp_path / "moving.mp4", [CAT], names, TIMES, SIZE, "long")
+    write_moving(tmp_path / "moving.mp4")
+    page = ready(open_page(tmp_path / "page.html", viewport={"width": 390, "height": 900}))
+    switch = page.locator(".classes .switch")
+    assert switch.evaluate("one => one.clientWidth <= one.parentElement.clientWidth")
+    lines = "one => one.clientHeight / parseFloat(getComputedStyle(one).lineHeight)"
+    dot = switch.evaluate("one => getComputedStyle(one, '::before').display")
+    assert dot == "block" and switch.evaluate(lines) < 6
+
+
 def test_the_keyboard_alone_is_enough(page):
     reached = []
     for _ in range(60):
