@@ -45,7 +45,7 @@ THEME = gr.themes.Default(  # the colours and the fonts, all of the system's, of
 STYLE = """
 .found.block { min-height: 9rem; }
 .found .html-container { padding-inline: 0; }
-.found.prose.gradio-style a { margin: 0; }
+.found.prose.gradio-style a { margin: 0; padding: 0; }
 .found iframe { width: 100%; height: 94vh; border: 0; }
 .found video { max-width: 100%; max-height: 80vh; }
 .found [role="alert"] {

@@ -127,7 +127,9 @@ def test_a_video_is_played_inside_with_its_objects_and_all_files_are_given(page,
     inside = page.frame_locator(".found iframe")
     inside.locator("tbody tr").first.wait_for()
     saved = {}
-    for link in page.locator(".found a").all():
+    links = page.locator(".found a")
+    assert links.first.evaluate("link => getComputedStyle(link).padding") == "0px"  # words of a sentence, not buttons
+    for link in links.all():
         with page.expect_download() as download:
             link.click()
         saved[download.value.suggested_filename] = tmp_path / download.value.suggested_filename
