@@ -4,7 +4,7 @@ It goes to stderr, so that what a command prints can be piped on.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from time import monotonic
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 T = TypeVar("T")
+ShowProgress = Callable[[str, int | None, str], AbstractContextManager[Callable[[int], None]]]  # as ``progress`` does
 SHORTEST, LONGEST = 5.0, 30.0  # seconds between two lines
 
 

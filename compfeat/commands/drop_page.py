@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from compfeat.commands.finder import Finder, Found, Visit
 from compfeat.commands.launch import USER_ERRORS, one_line
-from compfeat.commands.predict import ShowProgress
+from compfeat.progress import ShowProgress
 
 FOUND = "found"  # path under which what was found is served
 LISTED = ("overlay.mp4", "tracks.csv", "results.json", "frames.jsonl")

@@ -11,10 +11,12 @@ from threading import Lock, Timer
 from typing import NamedTuple
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
-from compfeat.commands.predict import Output, ShowProgress, chosen, find_objects, write_outputs
+from compfeat.commands.looking import chosen, find_objects
+from compfeat.commands.outputs import Output, write_outputs
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.media.sources import open_frames
 from compfeat.media.times import VideoError
+from compfeat.progress import ShowProgress
 
 OUTPUTS: Sequence[Output] = ("tracks", "overlay", "page", "results")
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from compfeat.commands.console import console
 from compfeat.commands.finder import Finder
 from compfeat.commands.loading import find_device, predictor_maker
-from compfeat.commands.predict import LookConfig, known
+from compfeat.commands.looking import LookConfig, known
 from compfeat.media.scenes import SceneCuts
 from compfeat.quantities import Count, Port, Positive
 

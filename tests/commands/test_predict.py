@@ -21,8 +21,10 @@ from PIL import Image
 from pycocotools import mask as rle
 from shell import command as run
 
+from compfeat.commands import outputs as forms
 from compfeat.commands import predict as command
-from compfeat.commands.predict import chosen, find_objects, known, write_outputs
+from compfeat.commands.looking import chosen, find_objects, known
+from compfeat.commands.outputs import write_outputs
 from compfeat.config_check import fits
 from compfeat.findings import folder
 from compfeat.findings.folder import emptied
@@ -167,7 +169,7 @@ def test_an_interrupt_before_the_first_frame_leaves_nothing(tmp_path, monkeypatc
 
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_during_the_overlay_leaves_all_else(tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "draw_tubes", lambda *drawn: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(forms, "draw_tubes", lambda *drawn: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         called(monkeypatch, write_clip(tmp_path / "clip.mp4", count=6), output=str(tmp_path / "out"), write=ALL)
     names = {path.name for path in (tmp_path / "out").iterdir() if path.name != ".lock"}
@@ -205,7 +207,7 @@ def test_a_stream_without_a_frame_is_an_error(tmp_path, monkeypatch):
 
 
 def test_what_holds_all_masks_is_left_out_where_there_are_too_many(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "HELD", 5)
+    monkeypatch.setattr(forms, "HELD", 5)
     written(write_clip(tmp_path / "clip.mp4", count=6), tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"frames.jsonl", "tracks.csv", "overlay.mp4", "video.mp4", "masks"}
@@ -213,7 +215,7 @@ def test_what_holds_all_masks_is_left_out_where_there_are_too_many(tmp_path, mon
 
 
 def test_what_holds_all_objects_in_all_frames_is_left_out_where_these_are_too_many(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "CELLS", 5)
+    monkeypatch.setattr(forms, "CELLS", 5)
     written(write_clip(tmp_path / "clip.mp4", count=6), tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"frames.jsonl", "tracks.csv", "page.html", "overlay.mp4", "video.mp4", "masks"}
