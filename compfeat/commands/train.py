@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import Logger
 
 from compfeat.categories import coco_class_map
 from compfeat.commands.console import console
-from compfeat.commands.starting_weights import make_weights, maker_of
+from compfeat.commands.starting_weights import ROOT, make_weights, maker_of
 from compfeat.data.datamodule import VISDataModule
 from compfeat.data.holdout import write_ids
 from compfeat.experiments.dashboard import Dashboard, told
@@ -29,8 +29,6 @@ from compfeat.machine import rank
 from compfeat.models.weights import digest, load_pretrained, of_coco, require_weights
 from compfeat.quantities import PathName, Seed
 from compfeat.structures import Category
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class TrainConfig(Protocol):
