@@ -1,4 +1,4 @@
-"""One file a command, what they share, how they are launched. Ctrl-C is one line from here on: importing takes seconds."""
+"""One file a command, what they share, how they are launched. Ctrl-C is one line from here: importing takes seconds."""
 
 import os
 import sys
