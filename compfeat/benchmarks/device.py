@@ -15,17 +15,15 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from compfeat.benchmarks.figures import report
 from compfeat.benchmarks.inference import moving_noise, sure_predictor
 from compfeat.benchmarks.training import losses_of, noise
 from compfeat.inference.predictor import VideoPredictor
-from compfeat.machine import best_device
+from compfeat.machine import best_device, description
 from compfeat.models.detector import CompFeat
 from compfeat.progress import progress
 from compfeat.quantities import Count
 
 ROOT = Path(__file__).resolve().parents[2]
-Row = list[Any]  # what was done, what came of it, how long it took
 
 
 class DeviceConfig(Protocol):
@@ -43,14 +41,14 @@ class DeviceConfig(Protocol):
 def device(cfg: DeviceConfig) -> None:
     """Compares what the GPU computes with what the CPU does, and runs what ``conf/benchmark/device.yaml`` names.
 
-    What fails is told in the table, and stops nothing. Without a GPU the CPU takes its place.
+    Each part is told as soon as it is done: who stops it keeps the others. What fails is told too, and stops nothing.
+    Without a GPU the CPU takes its place.
     """
-    rows: list[Row] = []
     figures: dict[str, Any] = {}
 
     def done(name: str, what: Mapping[str, Any], began: float) -> None:
         figures[name] = what
-        rows.append([name, _words(what), perf_counter() - began])
+        print(f"{name} ({perf_counter() - began:.0f} s): {_words(what)}", flush=True)
         advance(1)
 
     with progress("measuring", 2 + len(cfg.benchmarks) + len(cfg.trainings), "parts") as advance:
@@ -66,7 +64,7 @@ def device(cfg: DeviceConfig) -> None:
             runs = {name: _start(line, Path(folder, str(i))) for i, (name, line) in enumerate(cfg.trainings.items())}
             for name, (process, output) in runs.items():
                 done(name, _trained(process, output), began)
-    report("this machine", ["", "figures", "s"], rows, figures)
+    print(json.dumps(figures | {"machine": description()}))
 
 
 def same_tubes(cfg: DeviceConfig) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def video(cfg: VideoConfig) -> None:
     """Times decoding, detection, matching, masks and writing, as ``conf/benchmark/video.yaml`` describes."""
     device = best_device()
     predictor = sure_predictor(cfg.model, cfg.bf16, device)
+    classes = range(1, cfg.model.detector.num_classes + 1)
     speed_up(predictor.detector, cfg.bf16)
     predictor.predict(list(moving_noise(4, *cfg.video_size)))  # what libraries do once
     with TemporaryDirectory() as folder:
@@ -43,7 +44,7 @@ def video(cfg: VideoConfig) -> None:
         began = perf_counter()
         with progress("video", cfg.frames, "frames") as advance:
             tubes = predictor.predict(open_frames(path), advance)
-        write_json(Path(folder) / "results.json", to_results(1, cfg.frames, tubes, [1]))
+        write_json(Path(folder) / "results.json", to_results(1, cfg.frames, tubes, classes))
         seconds = perf_counter() - began
     figures = {
         "device": device.type,
