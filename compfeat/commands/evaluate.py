@@ -67,7 +67,7 @@ def evaluate(cfg: EvaluateConfig) -> None:
     make, devices = predictor_maker(cfg), find_devices(cfg.device, cfg.devices)
     predictor = make(devices[0])
     data: VISDataModule = instantiate(cfg.data)
-    data.prepare_data()
+    data.prepare_data("validate")
     data.setup("validate")
     if predictor.categories != data.categories:
         raise ValueError(
@@ -91,7 +91,7 @@ def evaluate(cfg: EvaluateConfig) -> None:
 
 def _truth(data: VISDataModule) -> dict:
     """The annotations of the videos to validate on, whether or not their frames are on disk."""
-    data.prepare_data()
+    data.prepare_data("validate")
     data.choose_validation()
     truth = data.ground_truth
     if truth is None:

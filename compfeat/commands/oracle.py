@@ -35,7 +35,7 @@ def oracle(cfg: OracleConfig) -> None:
             "data: an oracle needs the built-in data set, which says what its frames hide: data=shapes_hard"
         )
     data: VISDataModule = instantiate(cfg.data)
-    data.prepare_data()
+    data.prepare_data("validate")
     data.setup("validate")
     truth = json.loads(data.val_annotations.path.read_text())
     table = Table(

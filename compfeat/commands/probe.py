@@ -89,7 +89,7 @@ def masks(cfg: ProbeConfig) -> None:
 def looks(cfg: LooksConfig) -> None:
     """What attention looks at, drawn, as ``conf/probe/looks.yaml`` describes."""
     detector = VideoPredictor.from_checkpoint(cfg.ckpt, "cpu").detector
-    held_out = held_out_clips(_prepared(cfg.data), cfg.videos, degraded=True)
+    held_out = held_out_clips(_prepared(cfg.data, "validate"), cfg.videos, degraded=True)
     folder = Path(cfg.output)
     folder.mkdir(parents=True, exist_ok=True)
     for level, picture in pictures(detector, _maps(detector, held_out), cfg.objects).items():
@@ -115,7 +115,7 @@ def probe() -> None:
 def _run(module: Probe, cfg: ProbeConfig) -> None:
     if cfg.ckpt is None and not Path(cfg.weights).exists():
         raise FileNotFoundError(f"no network at {cfg.weights}: `{cfg.trained_by}` trains it, or give weights=PATH")
-    data = _prepared(cfg.data)
+    data = _prepared(cfg.data, "fit" if cfg.ckpt is None else "validate")
     held_out = held_out_clips(data, cfg.videos, module.degraded)
     measured: Measured = {}
     if cfg.ckpt is not None:
@@ -134,10 +134,10 @@ def _run(module: Probe, cfg: ProbeConfig) -> None:
     _tell(measured)
 
 
-def _prepared(data: Any) -> VISDataModule:
+def _prepared(data: Any, stage: str) -> VISDataModule:
     module: VISDataModule = instantiate(data)
-    module.prepare_data()
-    module.setup()
+    module.prepare_data(stage)
+    module.setup(stage)
     return module
 
 

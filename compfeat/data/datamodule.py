@@ -130,10 +130,13 @@ class VISDataModule(pl.LightningDataModule):
         stills = self.coco.keywords
         return Path(stills["root"]) if self.generator is None else self.folder, stills["split"]
 
-    def prepare_data(self) -> None:
+    def prepare_data(self, stage: str | None = None) -> None:
+        """Draws the splits of the built-in data set that are not there yet, of those which ``setup`` then reads."""
         if self.generator is not None:
-            stills = self._stills[1] if self.coco else None
-            self.generator.write(self.root, filter(None, (self.train_split, self.val_split, stills)))
+            splits = [self.val_split]
+            if stage in (None, "fit") or self.val_split is None or isinstance(self.holdout, str):
+                splits += [self.train_split, self._stills[1] if self.coco else None]
+            self.generator.write(self.root, filter(None, splits))
 
     def choose_validation(self) -> None:
         """Chooses the videos to validate on, whether or not their frames are on disk; enough for ``ground_truth``.

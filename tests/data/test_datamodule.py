@@ -222,6 +222,22 @@ def test_only_videos_keeps_the_first_of_clips_videos_and_ground_truth(tmp_path):
     assert len(first.frames) == 4 and first.frames[2].shape == (HEIGHT, WIDTH, 3) and first.frames[2][0, 0, 0] == 80
 
 
+@pytest.mark.parametrize(
+    ("splits", "drawn"),
+    [
+        ({}, {"valid"}),
+        ({"coco": partial(COCOPseudoClips, split="stills")}, {"valid"}),
+        ({"val_split": None}, {"train"}),
+    ],
+)
+def test_what_is_measured_needs_no_videos_to_train_on(splits, drawn, tmp_path):
+    generator = ShapesGenerator(train_videos=3, valid_videos=2, stills=2, length=3, width=64, height=48)
+    data = VISDataModule(str(tmp_path), generator=generator, size=(64, 48), holdout=2, **splits)
+    data.prepare_data("validate")
+    data.setup("validate")
+    assert {path.name for path in data.folder.iterdir()} == drawn and len(data.val_videos) == 2
+
+
 def test_stills_and_final_videos_of_the_built_in_data_set_are_splits_of_their_own(tmp_path):
     knobs = dict(train_videos=3, valid_videos=2, test_videos=4, length=3, width=64, height=48)
     motion = AffineMotion(rotate=5.0, translate=0.1, shear=5.0)
