@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import glob
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -51,6 +52,11 @@ def require_utf8(name: str) -> None:
         name.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"{ascii(name)} is not in UTF-8, as names of files must be here; rename it") from error
+
+
+def find_files(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder by a pattern, sorted: also in folders that are links, and none that is hidden, as below."""
+    return sorted(folder / name for name in glob(pattern, root_dir=folder, recursive=True))
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """The pixels of image files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,6 +31,12 @@ def decode_image(path: Path, content: np.ndarray, flags: int) -> np.ndarray:
     if image is None:
         raise ImageError(f"cannot read the image {path}: it is broken or cut short")
     return image
+
+
+def write_image(path: Path, image: np.ndarray, flags: Sequence[int] = ()) -> None:
+    """Writes uint8 RGB ``[H, W, 3]``, with ``flags`` of ``cv2.imwrite``; OSError where it cannot be written."""
+    if not cv2.imwrite(str(path), image[..., ::-1], flags):
+        raise OSError(f"cannot write the image {path}: is the disk full?")
 
 
 def image_count(path: Path) -> int:

@@ -4,13 +4,13 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from hydra.utils import instantiate
 
 from compfeat.commands.console import console, print_table
 from compfeat.data.checks import SplitCheck
 from compfeat.findings.overlays import contact_sheet, draw_clip
+from compfeat.images import write_image
 from compfeat.progress import tracked
 from compfeat.quantities import Count, PathName, Seed
 
@@ -59,7 +59,7 @@ def _write_clips(data: Any, count: int, path: Path) -> None:
     chosen = np.linspace(0, len(clips) - 1, min(count, len(clips))).round().astype(int).tolist()
     rows = [draw_clip(clips[0, index], names) for index in chosen]
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), contact_sheet(rows, columns=1)[:, :, ::-1])
+    write_image(path, contact_sheet(rows, columns=1))
 
 
 def _print_statistics(check: SplitCheck) -> None:

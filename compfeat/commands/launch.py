@@ -5,6 +5,7 @@ import json
 import logging
 import multiprocessing
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -50,6 +51,7 @@ USER_ERRORS = (
     OSError,
     NonFiniteLoss,
 )
+IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker process \d+\.\n.*\n[\w.]+: ", re.DOTALL)  # before what it says
 NO_GPU = "No supported gpu backend found"  # what Lightning says
 HELP = {"-h", "--help"}
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -186,7 +188,7 @@ def one_line(error: BaseException) -> str:
         error = error.__cause__
     if _is_out_of_memory(error):
         return f"out of memory: {LESS_MEMORY} ({' '.join(str(error).split())[:120]})"
-    message = str(error).split("\n    full_key:")[0].split("\nConfig search path:")[0]
+    message = IN_WORKER.sub("", str(error)).split("\n    full_key:")[0].split("\nConfig search path:")[0]
     if message.startswith(NO_GPU):
         message += " Use trainer=cpu or trainer=auto"
     return " ".join(f"{key and f'{key}: '}{message}".split())

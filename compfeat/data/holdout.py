@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compfeat.data.annotations.entries import read_text
 from compfeat.data.annotations.reader import VISAnnotations
 from compfeat.data.errors import AnnotationError
 
@@ -75,11 +76,11 @@ def read_ids(path: Path) -> list[int]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        AnnotationError: a line is not a whole number, or there is none.
+        AnnotationError: it is not text in UTF-8, a line is not a whole number, or there is none.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no list of video ids at {path}: set data.holdout to one, or to a number")
-    lines = [line.partition("#")[0].strip() for line in path.read_text().splitlines()]
+    lines = [line.partition("#")[0].strip() for line in read_text(path).splitlines()]
     try:
         ids = [int(line) for line in lines if line]
     except ValueError as error:

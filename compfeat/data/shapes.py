@@ -38,6 +38,7 @@ from compfeat.data.drawing import (
     render,
 )
 from compfeat.files import folder_written_whole
+from compfeat.images import write_image
 from compfeat.masks import json_rle
 from compfeat.progress import tracked
 from compfeat.quantities import Count, Natural, Positive, Seed, Share, Side
@@ -132,6 +133,7 @@ class ShapesGenerator:
 
         Raises:
             ValueError: there is no such split.
+            OSError: the folder cannot be written, or has no room.
         """
         path = self.path(root)
         for split in splits:
@@ -142,9 +144,12 @@ class ShapesGenerator:
             try:
                 with folder_written_whole(path / split) as folder:
                     (replace(self, length=1) if split == STILLS else self)._write_split(folder, split)
-            except OSError:
+            except OSError as error:
                 if not (path / split).exists():  # else another process was faster, with the same
-                    raise
+                    raise type(error)(
+                        f"cannot draw the built-in data set into {path} ({error.strerror or error}): "
+                        "set COMPFEAT_CACHE or data.root to a folder that can be written and has room"
+                    ) from error
         return path
 
     def _write_split(self, folder: Path, split: str) -> None:
@@ -195,8 +200,8 @@ class ShapesGenerator:
                 image = degrade(image, camera, self.wavelength, unit)
             else:
                 image = image + camera.normal(0, 2, image.shape)
-            pixels = image.clip(0, 255).astype(np.uint8)[..., ::-1]  # OpenCV writes BGR
-            cv2.imwrite(str(images / name), pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+            pixels = image.clip(0, 255).astype(np.uint8)
+            write_image(images / name, pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
             tubes.append([encoded(mask) for mask in masks])
             shown.append([encoded(mask) for mask in visible])
 

@@ -14,9 +14,11 @@ from composed import composed
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from shell import ROOT, command, in_this_process
+from torch.utils.data import DataLoader
 
 from compfeat.commands.launch import CONF, one_line
 from compfeat.evaluation.breakdown import KINDS
+from compfeat.images import ImageError, read_image
 
 SMALL = [
     "data.generator.train_videos=8",
@@ -258,6 +260,13 @@ def test_out_of_memory_is_one_line_that_says_what_takes_less():
         MemoryError("Unable to allocate 1.0 TiB"),
     ):
         assert one_line(error).startswith("out of memory: take fewer at a time (data.batch_size")
+
+
+def test_an_error_in_a_process_that_loads_clips_is_one_line_without_its_traceback(tmp_path):
+    loader = DataLoader([tmp_path / "gone.jpg"], num_workers=1, collate_fn=lambda paths: read_image(paths[0]))
+    with pytest.raises(ImageError) as caught:
+        next(iter(loader))
+    assert one_line(caught.value) == f"cannot read the image {tmp_path / 'gone.jpg'}: No such file or directory"
 
 
 def test_a_job_that_fails_does_not_stop_those_after_it(cache, tmp_path):

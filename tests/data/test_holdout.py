@@ -79,7 +79,7 @@ def test_a_list_of_ids_goes_before_everything(root, tmp_path):
     write_ids(data.held_out, tmp_path / "new" / "again.txt")
     assert read_ids(tmp_path / "new" / "again.txt") == data.held_out
     others = tmp_path / "others.txt"
-    others.write_text("2\n")
+    others.write_text("2\r\n", encoding="utf-8-sig")  # as Windows writes it
     assert held_out(root, str(others)).fingerprint["held_out"] != data.fingerprint["held_out"]
 
 
@@ -99,6 +99,9 @@ def test_what_cannot_be_held_out_is_told(root, tmp_path):
         held_out(root, str(path))
     path.write_text("1\n99\n98\n")
     with pytest.raises(AnnotationError, match=r"has no video 98 \(2 of 3 are not in it\)"):
+        held_out(root, str(path))
+    path.write_text("1\n", encoding="utf-16")
+    with pytest.raises(AnnotationError, match="ids.txt is not text in UTF-8"):
         held_out(root, str(path))
     with pytest.raises(ValueError, match="nothing to validate on"):
         held_out(root, None, val_split=None)

@@ -1,5 +1,6 @@
 import colorsys
 import json
+import resource
 from pathlib import Path
 
 import cv2
@@ -66,6 +67,19 @@ def test_a_split_is_drawn_when_it_is_wanted_and_is_the_same_then(written, tmp_pa
     assert files(folder / "valid") == files(written / "valid")
     with pytest.raises(ValueError, match="no split 'val'"):
         ShapesGenerator(**TINY, **knobs).write(tmp_path, ["val"])
+
+
+def test_a_disk_without_room_is_told_with_the_first_frame_and_nothing_is_left(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # bytes, less than a frame has
+    try:
+        with pytest.raises(
+            OSError, match=r"into .*/shapes-\w+ \(cannot write the image .*00000.jpg.*set COMPFEAT_CACHE or"
+        ):
+            ShapesGenerator(**TINY).write(tmp_path, ["valid"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])

@@ -69,12 +69,12 @@ def find_images(root: Path, split: str, file_names: Sequence[str]) -> Path:
 
 
 def missing_frames(folder: Path, file_names: Iterable[str]) -> np.ndarray:
-    """Which of the files are not under the folder: bool, one for each; every folder is listed once."""
+    """Which files are not under the folder, links to nothing too: bool, one for each; every folder is listed once."""
 
     @cache
     def listed(parent: str) -> frozenset[str]:
         try:
-            return frozenset(os.listdir(folder / parent))
+            return frozenset(entry.name for entry in os.scandir(folder / parent) if entry.is_file())
         except OSError:
             return frozenset()
 

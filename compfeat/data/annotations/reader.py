@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from compfeat.data.annotations.index import NOTHING, AnnotationIndex
+from compfeat.data.annotations.index import AnnotationIndex
 from compfeat.data.annotations.layout import LOOKED_AT, find_annotations, find_images, missing_frames
+from compfeat.data.annotations.segment_bytes import NOTHING
 from compfeat.data.errors import AnnotationError
 from compfeat.structures import RLE, Category
 

@@ -12,7 +12,7 @@ from pycocotools import mask as rle
 from compfeat.data.annotations.layout import NotFound, find_images, missing_frames
 from compfeat.data.convert.labelled import LabelledObject, LabelledVideo
 from compfeat.data.errors import AnnotationError
-from compfeat.files import read_json
+from compfeat.files import find_files, read_json
 from compfeat.masks import polygons_rle, whole_rle
 from compfeat.structures import RLE, Category
 
@@ -57,7 +57,7 @@ class COCOVideos:
     """
 
     def __init__(self, source: Path, images: Path | None = None, identity: str | None = None) -> None:
-        paths = [source] if source.is_file() else sorted(source.rglob("*.json"))
+        paths = [source] if source.is_file() else find_files(source, "**/*.json")
         if not paths:
             raise FileNotFoundError(f"there is no json file {source}, nor one in a folder of that name")
         names = [_export_name(path, source) if len(paths) > 1 else path.stem for path in paths]

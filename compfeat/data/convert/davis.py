@@ -9,10 +9,11 @@ from pycocotools import mask as rle
 
 from compfeat.data.convert.labelled import LabelledObject, LabelledVideo
 from compfeat.data.errors import AnnotationError
-from compfeat.files import IMAGE_SUFFIXES, read_json
+from compfeat.files import IMAGE_SUFFIXES, find_files, read_json
 from compfeat.images import read_image
 from compfeat.structures import RLE, Category
 
+SUFFIXES = (*IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES))
 VOID = 255  # a region in which nothing counts
 
 
@@ -36,8 +37,10 @@ class DAVISVideos:
 
     def __init__(self, root: Path, classes: str) -> None:
         self._frames, self._masks = root / "JPEGImages", root / "Annotations"
-        self._folders = sorted({path.parent for path in self._masks.rglob("*.png")})
-        if not self._folders:
+        self._videos: dict[Path, list[Path]] = {}
+        for path in find_files(self._masks, "**/*.[pP][nN][gG]"):
+            self._videos.setdefault(path.parent, []).append(path)
+        if not self._videos:
             raise FileNotFoundError(f"there is no Annotations/<video>/<frame>.png in {root}: give the folder of DAVIS")
         self._classes = _read_classes(Path(classes)) if classes.endswith(".json") else None
         of_videos = (self._classes or {"": {"": classes}}).values()
@@ -45,11 +48,11 @@ class DAVISVideos:
         self.categories = [Category(number, name) for number, name in enumerate(names, start=1)]
 
     def __len__(self) -> int:
-        return len(self._folders)
+        return len(self._videos)
 
     def __iter__(self) -> Iterator[LabelledVideo]:
-        for folder in self._folders:
-            yield self._video(folder.relative_to(self._masks).as_posix(), sorted(folder.glob("*.png")))
+        for folder, paths in self._videos.items():
+            yield self._video(folder.relative_to(self._masks).as_posix(), paths)
 
     def _video(self, name: str, paths: list[Path]) -> LabelledVideo:
         frames = [self._frame(name, path) for path in paths]
@@ -69,7 +72,7 @@ class DAVISVideos:
         return LabelledVideo(name, (height, width), {f"{name}/{path.name}": path for path in frames}, objects)
 
     def _frame(self, video: str, annotation: Path) -> Path:
-        candidates = [self._frames / video / f"{annotation.stem}{suffix}" for suffix in IMAGE_SUFFIXES]
+        candidates = [self._frames / video / f"{annotation.stem}{suffix}" for suffix in SUFFIXES]
         for path in candidates:
             if path.is_file():
                 return path

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from compfeat.data.annotations.entries import read_text
 from compfeat.data.convert.labelled import LabelledObject, LabelledVideo
 from compfeat.data.errors import AnnotationError
-from compfeat.files import image_files
+from compfeat.files import find_files, image_files
 from compfeat.images import read_image
 from compfeat.masks import whole_rle
 from compfeat.structures import RLE, Category
@@ -37,8 +37,8 @@ class MOTSVideos:
     """
 
     def __init__(self, root: Path, classes: Sequence[str], images: Path | None) -> None:
-        challenge = sorted(root.glob("*/gt/gt.txt"))
-        texts = challenge or sorted(root.glob("instances_txt/*.txt")) or sorted(root.glob("*.txt"))
+        challenge = find_files(root, "*/gt/gt.txt")
+        texts = challenge or find_files(root, "instances_txt/*.txt") or find_files(root, "*.txt")
         if not texts:
             raise FileNotFoundError(
                 f"there is no <video>/gt/gt.txt, instances_txt/<video>.txt or <video>.txt in {root}"

@@ -8,7 +8,8 @@ import pytest
 from generated import HEIGHT, WIDTH, box_mask, compressed, uncompressed, write_data_set
 
 from compfeat.data.annotations.array_store import read_arrays
-from compfeat.data.annotations.index import AnnotationIndex, build_arrays
+from compfeat.data.annotations.index import AnnotationIndex
+from compfeat.data.annotations.index_builder import build_arrays
 from compfeat.data.annotations.json_stream import stream_json
 from compfeat.data.annotations.layout import ANNOTATIONS
 from compfeat.data.annotations.reader import VISAnnotations

@@ -79,5 +79,7 @@ def test_missing_frames_are_found(tmp_path):
     (tmp_path / "v1").mkdir()
     for name in ("v1/0.jpg", "still.jpg"):
         (tmp_path / name).touch()
-    names = ["v1/0.jpg", "v1/1.jpg", "v2/0.jpg", "still.jpg", "other.jpg"]
-    assert missing_frames(tmp_path, names).tolist() == [False, True, True, False, True]
+    (tmp_path / "v1" / "2.jpg").symlink_to(tmp_path / "still.jpg")
+    (tmp_path / "v1" / "3.jpg").symlink_to(tmp_path / "gone.jpg")
+    names = ["v1/0.jpg", "v1/1.jpg", "v1/2.jpg", "v1/3.jpg", "v2/0.jpg", "still.jpg", "other.jpg"]
+    assert missing_frames(tmp_path, names).tolist() == [False, True, False, True, True, False, True]

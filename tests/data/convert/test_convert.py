@@ -168,6 +168,33 @@ def test_exports_that_would_have_one_name_are_told_apart(tmp_path):
         COCOVideos(tmp_path)
 
 
+def linked(source, folder):
+    """A folder of links to the folders in ``source``, each beside what a Mac puts there."""
+    for path in source.iterdir():
+        (folder / path.name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path.name).symlink_to(path)
+    (folder / "._0.json").write_bytes(b"\xff")
+    (folder / "._0.png").write_bytes(b"\xff")
+    return folder
+
+
+def test_folders_may_be_links_and_hidden_files_are_none_of_the_data(tmp_path):
+    for task in "ab":
+        write_frames(tmp_path / "tasks" / task, ["0.png"])
+        write_coco(tmp_path / "tasks" / task / "result.json", ["0.png"], [(1, 1, [POLYGON], track(0))])
+    source = linked(tmp_path / "tasks", tmp_path / "coco")
+    assert [video.name for video in converted(COCOVideos(source), tmp_path / "from_coco")] == ["a", "b"]
+
+    for kind in ("JPEGImages", "Annotations"):
+        linked(write_davis(tmp_path / "whole") / kind, tmp_path / "davis" / kind)
+    source = DAVISVideos(tmp_path / "davis", "thing")
+    assert [video.name for video in converted(source, tmp_path / "from_davis")] == ["a", "b"]
+
+    write_mots(tmp_path / "videos" / "0002", mots_line(0, 1001, 1, box_mask(0, 0, 6, 6)), 0)
+    source = MOTSVideos(linked(tmp_path / "videos", tmp_path / "mots"), ["car"], None)
+    assert [video.name for video in converted(source, tmp_path / "from_mots")] == ["0002"]
+
+
 def test_an_export_of_label_studio(tmp_path):
     """Eight digits before each name, Windows' slashes, categories from 0, and no identity but the class."""
     names = ["images\\0fe1aa34-f_10.png", "images\\a3b2c1d0-f_9.png"]
@@ -258,6 +285,13 @@ def test_indexed_pngs_of_davis(tmp_path):
     (only,) = b.tracks
     assert b.file_names == ["b/00000.jpg"] and not only.crowd
     assert np.array_equal(decode_mask(only.segmentations[0]), box_mask(1, 1, 3, 3))
+
+
+def test_davis_with_suffixes_in_capitals(tmp_path):
+    write_frames(tmp_path / "JPEGImages", ["a/0.JPG"])
+    write_png(tmp_path / "Annotations" / "a" / "0.PNG", box_mask(0, 0, 5, 5))
+    (video,) = converted(DAVISVideos(tmp_path, "thing"), tmp_path / "out")
+    assert video.file_names == ["a/0.JPG"] and len(video.tracks) == 1
 
 
 def test_classes_of_davis(tmp_path):
