@@ -29,6 +29,7 @@ from compfeat.machine import rank
 from compfeat.models.weights import digest, load_pretrained, of_coco, require_weights
 from compfeat.quantities import PathName, Seed
 from compfeat.structures import Category
+from compfeat.training.callbacks import WholeCheckpoints
 
 
 class TrainConfig(Protocol):
@@ -108,7 +109,12 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     shows_progress = any(isinstance(callback, ProgressBar) for callback in callbacks)
     callbacks.append(RunRecorder(run, folder))
     trainer = instantiate(
-        cfg.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=shows_progress, _convert_="all"
+        cfg.trainer,
+        callbacks=callbacks,
+        logger=loggers,
+        plugins=[WholeCheckpoints()],
+        enable_progress_bar=shows_progress,
+        _convert_="all",
     )
     if state is not None and not goes_on and 0 < (trainer.max_epochs or 0) <= _epochs(state):
         raise ValueError(f"{resume} has finished its {trainer.max_epochs} epochs: raise trainer.max_epochs to go on")

@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from shell import ROOT
 
 from compfeat.data.datamodule import VISDataModule
-from compfeat.training.callbacks import CheckpointAfterStep
+from compfeat.training.callbacks import CheckpointAfterStep, WholeCheckpoints
 from compfeat.training.module import VISModule
 from compfeat.training.schedules import warmup_multistep
 
@@ -174,3 +175,19 @@ def test_a_checkpoint_that_is_due_between_two_steps_waits_for_the_second(due, ke
     clips_of(root, tmp_path, 1, kept={"batches": due}, checkpoint=Due, accumulate_grad_batches=2)
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert state["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"] == kept
+
+
+def test_a_checkpoint_for_which_there_is_no_room_leaves_the_older_one_wherever_temporary_files_go(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"step": 1}, path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            WholeCheckpoints().save_checkpoint({"step": 2, "weights": torch.zeros(1000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(path.parent.iterdir()) == [path] and torch.load(path) == {"step": 1}
