@@ -107,7 +107,8 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     state = None if resume is None else read_run_state(resume)  # Lightning would unpickle whatever is in the file
     callbacks = _each(cfg.callbacks)
     shows_progress = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    callbacks.append(RunRecorder(run, folder))
+    if not cfg.trainer.fast_dev_run:
+        callbacks.append(RunRecorder(run, folder))
     trainer = instantiate(
         cfg.trainer,
         callbacks=callbacks,
@@ -152,7 +153,7 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     module = instantiate(cfg.module, _convert_="all")(predictor=predictor, recipe=recipe, ground_truth=ground_truth)
     if goes_on and state:
         set_curves_aside(folder, state["global_step"])
-    else:  # only now: a call that is wrong costs nobody a network
+    elif not trainer.fast_dev_run:  # only now: a call that is wrong, or keeps none, costs nobody a network
         clear(folder, kept=resume)
         run.write(folder)
     del state  # as large as the network and its optimizer
