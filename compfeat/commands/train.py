@@ -29,7 +29,7 @@ from compfeat.machine import rank
 from compfeat.models.weights import digest, load_pretrained, of_coco, require_weights
 from compfeat.quantities import PathName, Seed
 from compfeat.structures import Category
-from compfeat.training.callbacks import WholeCheckpoints
+from compfeat.training.callbacks import BestOfFolder, WholeCheckpoints
 
 
 class TrainConfig(Protocol):
@@ -107,6 +107,7 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     state = None if resume is None else read_run_state(resume)  # Lightning would unpickle whatever is in the file
     callbacks = _each(cfg.callbacks)
     shows_progress = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    callbacks.append(BestOfFolder())
     if not cfg.trainer.fast_dev_run:
         callbacks.append(RunRecorder(run, folder))
     trainer = instantiate(

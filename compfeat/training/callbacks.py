@@ -87,6 +87,22 @@ class CheckpointAfterStep(ModelCheckpoint):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 
+class BestOfFolder(pl.Callback):
+    """Lets a run that goes on know the best checkpoint that lies where it keeps its own: also where the folder has been
+    moved, which Lightning takes for another one, and none that is gone, whose score Lightning would go by."""
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        for callback in trainer.checkpoint_callbacks:
+            state = checkpoint["callbacks"].pop(callback.state_key, None)
+            if state is not None and isinstance(callback, ModelCheckpoint):
+                here = Path(str(callback.dirpath), Path(state["best_model_path"]).name)
+                if here.is_file():
+                    moved = {"dirpath": callback.dirpath, "best_model_path": str(here)}
+                    checkpoint["callbacks"][callback.state_key] = state | moved
+
+
 class WholeCheckpoints(TorchCheckpointIO):
     """Writes checkpoints beside their place, whole or not at all. Lightning writes them where temporary files go, and
     from another file system they are copied: a kill or a full disk on the way costs the older one too."""
