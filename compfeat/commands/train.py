@@ -10,8 +10,8 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import ProgressBar
+from omegaconf import OmegaConf
+from pytorch_lightning.callbacks import LearningRateMonitor, ProgressBar
 from pytorch_lightning.loggers import Logger
 
 from compfeat.categories import coco_class_map
@@ -60,7 +60,7 @@ def train(cfg: TrainConfig) -> float | None:
     _require_one_model()
     _require_rebuildable(cfg.model)
     folder = Path(cfg.trainer.default_root_dir)
-    loggers = _each(cfg.logger)
+    loggers = _each(cfg, "logger")
     with alone_in(folder):
         run = _run(cfg, folder)
         with told(run, loggers) as dashboards:
@@ -105,8 +105,10 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     goes_on = run.steps > 0 and last.is_file()
     resume = str(last) if goes_on else cfg.resume
     state = None if resume is None else read_run_state(resume)  # Lightning would unpickle whatever is in the file
-    callbacks = _each(cfg.callbacks)
+    callbacks = _each(cfg, "callbacks")
     shows_progress = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    if not loggers:  # whom it would tell
+        callbacks = [callback for callback in callbacks if not isinstance(callback, LearningRateMonitor)]
     callbacks.append(BestOfFolder())
     if not cfg.trainer.fast_dev_run:
         callbacks.append(RunRecorder(run, folder))
@@ -241,5 +243,6 @@ def recipe_for(model: Any, categories: Sequence[Category]) -> dict[str, Any]:
     return recipe
 
 
-def _each(group: DictConfig | None) -> list[Any]:
-    return [instantiate(entry) for entry in (group or {}).values() if entry is not None]  # name=null drops one
+def _each(cfg: TrainConfig, group: str) -> list[Any]:
+    entries = getattr(cfg, group, None) or {}  # ~GROUP leaves it out
+    return [instantiate(entry) for entry in entries.values() if entry is not None]  # name=null drops one

@@ -304,7 +304,7 @@ def test_one_real_step_of_everything(model, cache, tmp_path):
     before.write(tmp_path)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints/last.ckpt").touch()
-    call = [f"model={model}", "debug=smoke", "callbacks.progress=null", f"hydra.run.dir={tmp_path}"]
+    call = [f"model={model}", "debug=smoke", "callbacks.progress=null", "~logger", f"hydra.run.dir={tmp_path}"]
     assert command("train.py", *call, cache=cache).stdout.splitlines()[-1] == "everything ran; no network is kept"
     assert (tmp_path / "checkpoints/last.ckpt").is_file() and Run.read(tmp_path) == before
 
