@@ -4,6 +4,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
@@ -46,7 +47,8 @@ def _folders(config: DictConfig) -> list[Path]:
     """Where the jobs of a sweep have their runs: in several folders where a key that makes other runs was swept."""
     config = config.copy()
     OmegaConf.set_readonly(config.hydra, False)
-    swept = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # which glob(...) asks for options
+    swept = parser.parse_overrides(list(config.hydra.overrides.task))
     found = []
     for job in product(*map(_values, swept)):
         config.hydra.overrides.task = list(job)

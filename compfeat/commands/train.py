@@ -10,8 +10,8 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import ProgressBar
+from omegaconf import OmegaConf
+from pytorch_lightning.callbacks import LearningRateMonitor, ProgressBar
 from pytorch_lightning.loggers import Logger
 
 from compfeat.categories import coco_class_map
@@ -29,6 +29,7 @@ from compfeat.machine import rank
 from compfeat.models.weights import digest, load_pretrained, of_coco, require_weights
 from compfeat.quantities import PathName, Seed
 from compfeat.structures import Category
+from compfeat.training.callbacks import BestOfFolder, WholeCheckpoints
 
 
 class TrainConfig(Protocol):
@@ -59,7 +60,7 @@ def train(cfg: TrainConfig) -> float | None:
     _require_one_model()
     _require_rebuildable(cfg.model)
     folder = Path(cfg.trainer.default_root_dir)
-    loggers = _each(cfg.logger)
+    loggers = _each(cfg, "logger")
     with alone_in(folder):
         run = _run(cfg, folder)
         with told(run, loggers) as dashboards:
@@ -104,11 +105,20 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     goes_on = run.steps > 0 and last.is_file()
     resume = str(last) if goes_on else cfg.resume
     state = None if resume is None else read_run_state(resume)  # Lightning would unpickle whatever is in the file
-    callbacks = _each(cfg.callbacks)
+    callbacks = _each(cfg, "callbacks")
     shows_progress = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    callbacks.append(RunRecorder(run, folder))
+    if not loggers:  # whom it would tell
+        callbacks = [callback for callback in callbacks if not isinstance(callback, LearningRateMonitor)]
+    callbacks.append(BestOfFolder())
+    if not cfg.trainer.fast_dev_run:
+        callbacks.append(RunRecorder(run, folder))
     trainer = instantiate(
-        cfg.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=shows_progress, _convert_="all"
+        cfg.trainer,
+        callbacks=callbacks,
+        logger=loggers,
+        plugins=[WholeCheckpoints()],
+        enable_progress_bar=shows_progress,
+        _convert_="all",
     )
     if state is not None and not goes_on and 0 < (trainer.max_epochs or 0) <= _epochs(state):
         raise ValueError(f"{resume} has finished its {trainer.max_epochs} epochs: raise trainer.max_epochs to go on")
@@ -146,7 +156,7 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     module = instantiate(cfg.module, _convert_="all")(predictor=predictor, recipe=recipe, ground_truth=ground_truth)
     if goes_on and state:
         set_curves_aside(folder, state["global_step"])
-    else:  # only now: a call that is wrong costs nobody a network
+    elif not trainer.fast_dev_run:  # only now: a call that is wrong, or keeps none, costs nobody a network
         clear(folder, kept=resume)
         run.write(folder)
     del state  # as large as the network and its optimizer
@@ -233,5 +243,6 @@ def recipe_for(model: Any, categories: Sequence[Category]) -> dict[str, Any]:
     return recipe
 
 
-def _each(group: DictConfig | None) -> list[Any]:
-    return [instantiate(entry) for entry in (group or {}).values() if entry is not None]  # name=null drops one
+def _each(cfg: TrainConfig, group: str) -> list[Any]:
+    entries = getattr(cfg, group, None) or {}  # ~GROUP leaves it out
+    return [instantiate(entry) for entry in entries.values() if entry is not None]  # name=null drops one

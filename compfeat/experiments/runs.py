@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from compfeat.evaluation.breakdown import Breakdown
 from compfeat.experiments.record import Run
 from compfeat.files import read_json
 
@@ -43,8 +46,9 @@ class MeasuredRun:
         run = Run.read(folder)
         if run is None:
             return None
-        errors = {evaluation: content["overall"] for evaluation, content in _measured(folder, "breakdown").items()}
-        return cls(folder, run, _measured(folder, "metrics"), errors, _measured(folder, "evaluation"))
+        errors = {way: content.overall for way, content in _measured(folder, "breakdown", Breakdown).items()}
+        metrics, ways = _measured(folder, "metrics", dict[str, float]), _measured(folder, "evaluation", dict[str, Any])
+        return cls(folder, run, metrics, errors, ways)
 
     @property
     def unmeasured(self) -> list[str]:
@@ -54,7 +58,7 @@ class MeasuredRun:
 
     def curves(self) -> dict[str, Curve]:
         """What was logged, by name, also before the run was interrupted."""
-        aside = sorted(self.folder.glob("metrics-*.csv"), key=_steps)
+        aside = sorted(filter(_steps, self.folder.glob("metrics-*.csv")), key=_steps)
         starts = [0, *map(_steps, aside)]
         ends = [*map(_steps, aside), None]
         found: dict[str, Curve] = {}
@@ -74,8 +78,8 @@ class MeasuredRun:
 
     def classes(self) -> list[str]:
         """The names of the classes that were measured."""
-        found = _measured(self.folder, "breakdown").values()
-        return list(dict.fromkeys(name for content in found for name in content["per_class"]))
+        found = _measured(self.folder, "breakdown", Breakdown).values()
+        return list(dict.fromkeys(name for content in found for name in content.per_class))
 
     def videos(self) -> dict[str, Path]:
         """Overlays of validation videos, by name."""
@@ -95,16 +99,20 @@ def measured_runs(folder: Path) -> list[MeasuredRun]:
     return sorted(found, key=lambda measured: (measured.run.name, measured.run.seed))
 
 
-def _measured(folder: Path, name: str) -> dict[str, Any]:
-    """What a file of each evaluation holds, by evaluation."""
+def _measured(folder: Path, name: str, kind: Any) -> dict[str, Any]:
+    """What a file of each evaluation holds, by evaluation; of that ``kind`` it must be."""
     found = {}
     for path in sorted(folder.glob(f"*/{name}.json")):
         try:
-            found[path.parent.name] = read_json(path)
+            found[path.parent.name] = TypeAdapter(kind).validate_python(read_json(path))
+        except ValidationError:
+            log.warning(f"left out: {path} is no {name} of this version")
         except ValueError as error:
             log.warning(f"left out: {error}")
     return found
 
 
 def _steps(path: Path) -> int:
-    return int(path.stem.removeprefix("metrics-"))
+    """Up to which step what was set aside goes; 0 of a file that somebody has put there."""
+    steps = path.stem.removeprefix("metrics-")
+    return int(steps) if steps.isdecimal() else 0

@@ -1,14 +1,18 @@
-"""What a training run shows besides numbers, and when it is kept."""
+"""What a training run shows besides numbers, and when and how it is kept."""
 
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from compfeat.files import written_whole
 from compfeat.findings.overlays import contact_sheet, overlay
 from compfeat.media.sinks import write_video
 from compfeat.quantities import Count, Natural, Share
@@ -81,3 +85,30 @@ class CheckpointAfterStep(ModelCheckpoint):
     ) -> None:
         if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+
+class BestOfFolder(pl.Callback):
+    """Lets a run that goes on know the best checkpoint that lies where it keeps its own: also where the folder has been
+    moved, which Lightning takes for another one, and none that is gone, whose score Lightning would go by."""
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        for callback in trainer.checkpoint_callbacks:
+            state = checkpoint["callbacks"].pop(callback.state_key, None)
+            if state is not None and isinstance(callback, ModelCheckpoint):
+                here = Path(str(callback.dirpath), Path(state["best_model_path"]).name)
+                if here.is_file():
+                    moved = {"dirpath": callback.dirpath, "best_model_path": str(here)}
+                    checkpoint["callbacks"][callback.state_key] = state | moved
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes checkpoints beside their place, whole or not at all. Lightning writes them where temporary files go, and
+    from another file system they are copied: a kill or a full disk on the way costs the older one too."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        content = BytesIO()
+        torch.save(checkpoint, content)
+        with written_whole(path) as partial:
+            partial.write_bytes(content.getbuffer())

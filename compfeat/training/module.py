@@ -96,8 +96,9 @@ class VISModule(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: ClipBatch, batch_idx: int) -> None:
         frames = len(batch) * (2 + batch.support.shape[1]) * self.trainer.world_size
         before, self._batch_ended = self._batch_ended, perf_counter()  # the wait for data is in it
-        self.log("train/frames_per_second", frames / (self._batch_ended - before), batch_size=len(batch))
-        self.log("train/images_seen", float(frames * (self.trainer.fit_loop.total_batch_idx + 1)))
+        # Tensors of the CPU: of a number Lightning would make one on the GPU, and wait until that has done the step.
+        self.log("train/frames_per_second", torch.tensor(frames / (self._batch_ended - before)))
+        self.log("train/images_seen", torch.tensor(float(frames * (self.trainer.fit_loop.total_batch_idx + 1))))
 
     def _require_finite(self, losses: Mapping[str, Tensor], batch: ClipBatch) -> None:
         if bool(torch.stack([value.detach() for value in losses.values()]).isfinite().all()):

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from compfeat.commands.launch import CONF, one_line
 from compfeat.evaluation.breakdown import KINDS
+from compfeat.experiments.record import Run
 from compfeat.images import ImageError, read_image
 
 SMALL = [
@@ -301,10 +302,20 @@ def test_one_step_can_be_tried_on_every_data_set(data):
     assert cfg.only_videos == 4 and (cfg.generator is None or "_target_" in cfg.generator)
 
 
+@pytest.mark.parametrize("debug", options("debug"))
+def test_what_is_tried_does_not_take_the_folder_of_a_trained_network(debug):
+    assert str(composed("train", "experiment=detector", f"debug={debug}").hydra.run.dir).startswith(f"outputs/{debug}/")
+
+
 @pytest.mark.parametrize("model", options("model"))
 def test_one_real_step_of_everything(model, cache, tmp_path):
-    call = [f"model={model}", "debug=smoke", "callbacks.progress=null", f"hydra.run.dir={tmp_path}"]
+    before = Run(name="row", seed=0, config={}, steps=7, status="finished")
+    before.write(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/last.ckpt").touch()
+    call = [f"model={model}", "debug=smoke", "callbacks.progress=null", "~logger", f"hydra.run.dir={tmp_path}"]
     assert command("train.py", *call, cache=cache).stdout.splitlines()[-1] == "everything ran; no network is kept"
+    assert (tmp_path / "checkpoints/last.ckpt").is_file() and Run.read(tmp_path) == before
 
 
 def losses(folder):

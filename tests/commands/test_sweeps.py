@@ -10,10 +10,16 @@ import time
 import pytest
 import yaml
 from composed import composed
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from made_up_runs import write_run
 from offline_pages import pages
 from shell import ROOT, command
 
+from compfeat.commands.launch import CONF
 from compfeat.commands.resolvers import changed
+from compfeat.commands.sweep_summary import SweepSummary
 from compfeat.experiments.record import Run
 from compfeat.experiments.tables import paper_tables
 from compfeat.models.weights import digest
@@ -191,6 +197,15 @@ def test_a_row_by_itself_lands_where_its_sweep_would_put_it(cache, tmp_path):
 )
 def test_a_folder_is_named_by_what_makes_other_runs_of_a_sweep(overrides, name):
     assert changed("shapes", overrides) == name
+
+
+def test_the_end_of_a_sweep_tells_of_rows_that_were_chosen_by_a_pattern(tmp_path, capsys):
+    write_run(tmp_path, "frame_dual", 0, measured={"scores": {"AP": 0.5}})
+    rows = ["sweep=table2", "experiment=glob(frame_*)", f"hydra.sweep.dir={tmp_path}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = GlobalHydra.instance().hydra.compose_config("train", rows, RunMode.MULTIRUN)
+        SweepSummary().on_multirun_end(cfg)
+    assert "frame_dual-0" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("trainer", "devices"), [("auto", [1]), ("gpu", [1]), ("cpu", 1)])

@@ -15,6 +15,7 @@ from compfeat.models.weights import digest
 def test_curves_go_on_where_a_run_was_interrupted(tmp_path):
     folder = tmp_path / "row-0"
     Run(name="row", seed=0, config={}).write(folder)
+    (folder / "metrics-old.csv").write_text("somebody's own")
     (folder / "metrics-20.csv").write_text("step,train/loss,val/AP\n9,3.0,\n19,2.0,\n29,9.0,\n")  # 29 was undone
     (folder / "metrics.csv").write_text("step,train/loss,lr\n29,1.0,\n39,0.5,0.1\n49,0.")  # cut off by a kill
     (run,) = measured_runs(tmp_path)
@@ -50,7 +51,8 @@ def test_runs_come_with_what_was_measured_of_them(tmp_path):
         Run(name=name, seed=seed, config={}).write(folder)
         (folder / "scores").mkdir()
         (folder / "scores/metrics.json").write_text(json.dumps({"AP": seed / 10}))
-        (folder / "scores/breakdown.json").write_text(json.dumps({"overall": {"class": 0.1}}))
+        groups = {"per_class": {}, "per_size": {}, "per_length": {}}
+        (folder / "scores/breakdown.json").write_text(json.dumps({"overall": {"class": 0.1}, **groups}))
     found = measured_runs(tmp_path)
     assert [(m.run.name, m.run.seed, m.metrics["scores"]["AP"]) for m in found] == [
         ("a", 10, 1.0),
@@ -81,13 +83,17 @@ def test_a_record_that_cannot_be_read_is_told_by_its_path_and_the_others_are_col
         Run.read(tmp_path / "b-1")
 
 
-def test_a_file_of_numbers_that_cannot_be_read_is_told_and_not_measured(tmp_path, caplog):
+@pytest.mark.parametrize("content", ["", "[]", '{"AP": null}'])
+def test_a_file_of_numbers_that_cannot_be_read_is_told_and_not_measured(content, tmp_path, caplog):
     Run(name="a", seed=0, config={"evaluations": {"scores": {}}}, status="finished").write(tmp_path / "a-0")
     (tmp_path / "a-0/scores").mkdir()
-    (tmp_path / "a-0/scores/metrics.json").touch()
+    (tmp_path / "a-0/scores/metrics.json").write_text(content)
+    (tmp_path / "a-0/scores/breakdown.json").write_text(content)
     (found,) = measured_runs(tmp_path)
-    assert not found.metrics and found.unmeasured == ["scores"]
-    assert f"left out: {tmp_path / 'a-0/scores/metrics.json'} is not json" in caplog.text
+    assert not found.metrics and not found.errors and found.unmeasured == ["scores"]
+    for name, fault in (("metrics", "no metrics of this version"), ("breakdown", "no breakdown of this version")):
+        told = fault if content else "not json"
+        assert f"left out: {tmp_path / 'a-0/scores' / name}.json is {told}" in caplog.text
 
 
 def test_the_same_run_is_one_with_the_same_network_in_the_end(tmp_path):

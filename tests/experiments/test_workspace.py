@@ -16,9 +16,8 @@ def test_a_workspace_shows_rows_curves_classes_and_videos(tmp_path):
         for way in ("scores", "cues"):
             (folder / way).mkdir()
             (folder / way / "metrics.json").write_text(json.dumps({"AP": 0.5}))
-            (folder / way / "breakdown.json").write_text(
-                json.dumps({"overall": {}, "per_class": {"cat": {}, "dog": {}}})
-            )
+            groups = {"per_class": {"cat": {}, "dog": {}}, "per_size": {}, "per_length": {}}
+            (folder / way / "breakdown.json").write_text(json.dumps({"overall": {}, **groups}))
         (folder / "overlays").mkdir()
         (folder / "overlays/video=3.mp4").touch()
     workspace = comparison_workspace("someone", "compfeat", measured_runs(tmp_path))

@@ -3,11 +3,13 @@
 import csv
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -17,7 +19,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from shell import ROOT
 
 from compfeat.data.datamodule import VISDataModule
-from compfeat.training.callbacks import CheckpointAfterStep
+from compfeat.training.callbacks import BestOfFolder, CheckpointAfterStep, WholeCheckpoints
 from compfeat.training.module import VISModule
 from compfeat.training.schedules import warmup_multistep
 
@@ -174,3 +176,35 @@ def test_a_checkpoint_that_is_due_between_two_steps_waits_for_the_second(due, ke
     clips_of(root, tmp_path, 1, kept={"batches": due}, checkpoint=Due, accumulate_grad_batches=2)
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert state["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"] == kept
+
+
+@pytest.mark.parametrize("place", ["before", "now"])
+@pytest.mark.parametrize("lies", [True, False])
+def test_the_best_checkpoint_is_the_one_that_lies_in_the_folder_wherever_that_was_before(place, lies, tmp_path):
+    before, now = (ModelCheckpoint(tmp_path / name, "best", monitor="val/AP", mode="max") for name in ("before", place))
+    before.best_model_path, before.best_model_score = f"{before.dirpath}/best.ckpt", torch.tensor(0.5)
+    if lies:
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "best.ckpt").touch()
+    checkpoint = {"callbacks": {before.state_key: before.state_dict()}}
+    BestOfFolder().on_load_checkpoint(SimpleNamespace(checkpoint_callbacks=[now]), None, checkpoint)
+    for state in checkpoint["callbacks"].values():
+        now.load_state_dict(state)
+    known = (now.best_model_path, now.best_model_score)
+    assert known == ((f"{now.dirpath}/best.ckpt", 0.5) if lies else ("", None))
+
+
+def test_a_checkpoint_for_which_there_is_no_room_leaves_the_older_one_wherever_temporary_files_go(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"step": 1}, path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            WholeCheckpoints().save_checkpoint({"step": 2, "weights": torch.zeros(1000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(path.parent.iterdir()) == [path] and torch.load(path) == {"step": 1}
