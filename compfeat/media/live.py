@@ -44,7 +44,7 @@ class Stream:
         self._began = time.monotonic()
         try:
             options = {"rtsp_flags": "prefer_tcp"} if parts.scheme.startswith("rtsp") else {}
-            self._container = av.open(url, options=options, timeout=TIMEOUT)
+            self._container = av.open(url, options=options, timeout=TIMEOUT, metadata_errors="replace")
             self._stream = video_stream(self._container)
         except av.FFmpegError as error:
             invalid = isinstance(error, av.InvalidDataError | av.ArgumentError)

@@ -42,7 +42,7 @@ class Sound:
         self._path = path
         self._output = output
         self._lost = 0  # packets
-        self._input = av.open(f"file:{path}")
+        self._input = av.open(f"file:{path}", metadata_errors="replace")
         self._packets: Iterator[av.Packet] = iter(())
         known = (stream for stream in self._input.streams.audio if stream.codec_context)
         if stream := next(known, None):

@@ -199,3 +199,9 @@ def test_what_h264_does_not_take_is_told(tmp_path):
     with pytest.raises(VideoError, match=told):
         write_video(tmp_path / "out.mp4", [np.zeros((2, 16_386, 3), np.uint8)], fps=10)
     assert not list(tmp_path.iterdir())
+
+
+def test_text_in_a_file_that_is_not_in_utf8_is_no_fault(tmp_path):
+    path = write_beeps(tmp_path / "a.mkv", "libopus", seconds=1)
+    path.write_bytes(path.read_bytes().replace(b"Lavf", "Lävf".encode("latin-1")))
+    assert beeps(with_sound(path))[0] == pytest.approx([0.5], abs=0.03)
