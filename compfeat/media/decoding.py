@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 
 import av
@@ -33,7 +34,8 @@ def video_stream(container: InputContainer) -> VideoStream:
 
 def whole(packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
     """The packets without those of which a part is missing: the last one of a torn file, or what a stream lost."""
-    return (packet for packet in packets if not packet.is_corrupt)
+    with suppress(IndexError):  # PyAV stumbles, after the last packet, over streams that began in the middle of a file
+        yield from (packet for packet in packets if not packet.is_corrupt)
 
 
 def decode(packets: Iterable[av.Packet], lost: Callable[[], object] = lambda: None) -> Iterator[av.VideoFrame]:
