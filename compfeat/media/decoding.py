@@ -21,13 +21,15 @@ def video_stream(container: InputContainer) -> VideoStream:
     """The stream that is watched; the picture on the cover of an album is none.
 
     Raises:
-        av.FFmpegError: there is none, or it is but a tile of a photo.
+        av.FFmpegError: there is none, or of no known codec, or it is but a tile of a photo.
     """
     streams = container.streams.video
     if any(stream.disposition & Disposition.dependent for stream in streams):
         raise av.FFmpegError(0, "it is a photo in tiles (HEIC); save it as jpg or png")
     for stream in streams:
         if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise av.FFmpegError(0, "nobody here knows its codec; save it as mp4 with H.264")
             return stream
     raise av.FFmpegError(0, "it has no video stream")
 

@@ -316,6 +316,14 @@ def test_the_picture_on_a_cover_is_no_video(tmp_path):
         open_frames(tmp_path / "song.mp3")
 
 
+@pytest.mark.parametrize("part", [{}, {"every": 2}])
+def test_a_codec_that_nobody_knows_is_told(part, tmp_path):
+    write_video(tmp_path / "a.mp4", coloured(3), fps=10)
+    (tmp_path / "a.mp4").write_bytes((tmp_path / "a.mp4").read_bytes().replace(b"avc1", b"xyz1"))
+    with pytest.raises(VideoError, match="a.mp4 cannot be read as a video: nobody here knows its codec; save it as"):
+        open_frames(tmp_path / "a.mp4", **part)
+
+
 def test_a_tile_is_not_taken_for_its_photo(tmp_path):
     with pytest.raises(VideoError, match=r"it is a photo in tiles \(HEIC\); save it as jpg or png"):
         open_frames(write_photo_in_tiles(tmp_path / "photo.heic"))
