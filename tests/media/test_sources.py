@@ -164,7 +164,7 @@ def test_a_folder_is_read_in_natural_order(tmp_path):
         list(open_frames(tmp_path))
 
 
-def test_a_camera_is_one_pass(monkeypatch):
+def test_a_camera_is_one_pass(monkeypatch, caplog):
     class Capture:
         def __init__(self, number):
             self.frames = iter([np.full((2, 2, 3), (0, 0, number), np.uint8)] * 2) if number < 2 else None
@@ -186,6 +186,7 @@ def test_a_camera_is_one_pass(monkeypatch):
     camera = open_frames("camera:1")
     assert (camera.length, camera.fps, camera.live) == (None, 30.0, True)
     assert [f[0, 0].tolist() for f in camera] == [[1, 0, 0]] * 2
+    assert caplog.messages == ["camera:1 broke off: is it still plugged in?"]
     assert list(camera) == []
     ticks = iter([5.0, 5.5])
     monkeypatch.setattr("compfeat.media.live.time.monotonic", lambda: next(ticks))
