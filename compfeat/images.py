@@ -27,7 +27,10 @@ def read_bytes(path: Path) -> np.ndarray:
 
 def decode_image(path: Path, content: np.ndarray, flags: int) -> np.ndarray:
     """The image that ``content``, the bytes of ``path``, holds; ``flags`` are those of ``cv2.imdecode``."""
-    image = cv2.imdecode(content, flags) if len(content) else None
+    try:
+        image = cv2.imdecode(content, flags) if len(content) else None
+    except cv2.error as error:
+        raise ImageError(f"cannot read the image {path}: it is larger than OpenCV reads") from error
     if image is None:
         raise ImageError(f"cannot read the image {path}: it is broken or cut short")
     return image

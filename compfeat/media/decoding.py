@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 
 import av
@@ -20,20 +21,23 @@ def video_stream(container: InputContainer) -> VideoStream:
     """The stream that is watched; the picture on the cover of an album is none.
 
     Raises:
-        av.FFmpegError: there is none, or it is but a tile of a photo.
+        av.FFmpegError: there is none, or of no known codec, or it is but a tile of a photo.
     """
     streams = container.streams.video
     if any(stream.disposition & Disposition.dependent for stream in streams):
         raise av.FFmpegError(0, "it is a photo in tiles (HEIC); save it as jpg or png")
     for stream in streams:
         if not stream.disposition & Disposition.attached_pic:
+            if stream.codec_context is None:
+                raise av.FFmpegError(0, "nobody here knows its codec; save it as mp4 with H.264")
             return stream
     raise av.FFmpegError(0, "it has no video stream")
 
 
 def whole(packets: Iterable[av.Packet]) -> Iterator[av.Packet]:
     """The packets without those of which a part is missing: the last one of a torn file, or what a stream lost."""
-    return (packet for packet in packets if not packet.is_corrupt)
+    with suppress(IndexError):  # PyAV stumbles, after the last packet, over streams that began in the middle of a file
+        yield from (packet for packet in packets if not packet.is_corrupt)
 
 
 def decode(packets: Iterable[av.Packet], lost: Callable[[], object] = lambda: None) -> Iterator[av.VideoFrame]:

@@ -44,7 +44,7 @@ class Stream:
         self._began = time.monotonic()
         try:
             options = {"rtsp_flags": "prefer_tcp"} if parts.scheme.startswith("rtsp") else {}
-            self._container = av.open(url, options=options, timeout=TIMEOUT)
+            self._container = av.open(url, options=options, timeout=TIMEOUT, metadata_errors="replace")
             self._stream = video_stream(self._container)
         except av.FFmpegError as error:
             invalid = isinstance(error, av.InvalidDataError | av.ArgumentError)
@@ -97,7 +97,7 @@ def _reason(error: av.FFmpegError) -> str:
 
 
 class Camera:
-    """The frames of a live camera, ``"camera:N"``, until it stops; released when the iteration ends."""
+    """The frames of a live camera, ``"camera:N"``, until it breaks off, with a warning; it is released at the end."""
 
     length: int | None = None
     files: Sequence[Path] = ()
@@ -131,6 +131,7 @@ class Camera:
         while True:
             alive, image = self.capture.read()
             if not alive:
+                log.warning(f"{self.name} broke off: is it still plugged in?")
                 return
             now = time.monotonic()
             began = now if began is None else began

@@ -15,8 +15,9 @@ from av.container import OutputContainer
 from compfeat.media.decoding import video_stream, whole
 from compfeat.media.times import Clock
 
-# What mp4 holds and browsers play, from these rates on; all else becomes AAC.
-COPIED = {"aac": 0, "mp3": 16_000, "opus": 0, "flac": 0}
+# What mp4 holds and browsers play, from these rates on; all else becomes AAC, and so does a track that names no rate,
+# as one of a muted camera, in which nothing ever comes.
+COPIED = {"aac": 1, "mp3": 16_000, "opus": 1, "flac": 1}
 AAC_RATES = av.codec.Codec("aac", "w").audio_rates or []
 PREROLL = Fraction(1)  # seconds by which sound may lie before the frames it belongs to
 
@@ -42,7 +43,7 @@ class Sound:
         self._path = path
         self._output = output
         self._lost = 0  # packets
-        self._input = av.open(f"file:{path}")
+        self._input = av.open(f"file:{path}", metadata_errors="replace")
         self._packets: Iterator[av.Packet] = iter(())
         known = (stream for stream in self._input.streams.audio if stream.codec_context)
         if stream := next(known, None):

@@ -117,7 +117,7 @@ class VideoFile:
     def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         source = f"file:{self.path}"  # or a colon in its name would be taken for the end of a protocol
         try:
-            with av.open(source, options={"format_whitelist": FORMATS}) as container:
+            with av.open(source, options={"format_whitelist": FORMATS}, metadata_errors="replace") as container:
                 stream = video_stream(container)
                 stream.thread_type = "AUTO"
                 yield container, stream

@@ -9,6 +9,7 @@ from generated import write_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compfeat.media.decoding import decode
 from compfeat.media.seeking import Keyframe, Timetable
 from compfeat.media.sources import VideoError, open_frames
 
@@ -241,3 +242,12 @@ def test_a_file_of_which_nothing_can_be_decoded_is_damaged(tmp_path):
     path.write_bytes(content)
     with pytest.raises(VideoError, match="a.mp4 cannot be read as a video: it is damaged"):
         open_frames(path)
+
+
+def test_a_stream_that_begins_in_the_middle_of_a_file_is_no_fault_of_the_others(tmp_path):
+    def stumbling(packets):  # as PyAV does then, but only by chance
+        yield from packets
+        raise IndexError("list index out of range")
+
+    with av.open(str(write_clip(tmp_path / "a.flv", encoder="flv", b_frames=0))) as container:
+        assert len(list(decode(stumbling(container.demux(video=0))))) == 40

@@ -199,3 +199,21 @@ def test_what_h264_does_not_take_is_told(tmp_path):
     with pytest.raises(VideoError, match=told):
         write_video(tmp_path / "out.mp4", [np.zeros((2, 16_386, 3), np.uint8)], fps=10)
     assert not list(tmp_path.iterdir())
+
+
+def test_text_in_a_file_that_is_not_in_utf8_is_no_fault(tmp_path):
+    path = write_beeps(tmp_path / "a.mkv", "libopus", seconds=1)
+    path.write_bytes(path.read_bytes().replace(b"Lavf", "Lävf".encode("latin-1")))
+    assert beeps(with_sound(path))[0] == pytest.approx([0.5], abs=0.03)
+
+
+def test_a_track_of_sound_in_which_nothing_comes_is_left_out(tmp_path):
+    path = tmp_path / "muted.ts"
+    with av.open(str(write_clip(tmp_path / "a.mp4"))) as source, av.open(str(path), "w") as container:
+        video = container.add_stream_from_template(source.streams.video[0])
+        container.add_stream("aac", rate=RATE, layout="stereo")
+        for packet in [packet for packet in source.demux(video=0) if packet.size]:
+            packet.stream = video
+            container.mux(packet)
+    with av.open(str(with_sound(path))) as container:
+        assert [stream.type for stream in container.streams] == ["video"]

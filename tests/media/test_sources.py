@@ -164,7 +164,7 @@ def test_a_folder_is_read_in_natural_order(tmp_path):
         list(open_frames(tmp_path))
 
 
-def test_a_camera_is_one_pass(monkeypatch):
+def test_a_camera_is_one_pass(monkeypatch, caplog):
     class Capture:
         def __init__(self, number):
             self.frames = iter([np.full((2, 2, 3), (0, 0, number), np.uint8)] * 2) if number < 2 else None
@@ -186,6 +186,7 @@ def test_a_camera_is_one_pass(monkeypatch):
     camera = open_frames("camera:1")
     assert (camera.length, camera.fps, camera.live) == (None, 30.0, True)
     assert [f[0, 0].tolist() for f in camera] == [[1, 0, 0]] * 2
+    assert caplog.messages == ["camera:1 broke off: is it still plugged in?"]
     assert list(camera) == []
     ticks = iter([5.0, 5.5])
     monkeypatch.setattr("compfeat.media.live.time.monotonic", lambda: next(ticks))
@@ -314,6 +315,14 @@ def test_the_picture_on_a_cover_is_no_video(tmp_path):
         song.mux([*sound.encode(silence), *sound.encode()])
     with pytest.raises(VideoError, match="song.mp3 cannot be read as a video: it has no video stream"):
         open_frames(tmp_path / "song.mp3")
+
+
+@pytest.mark.parametrize("part", [{}, {"every": 2}])
+def test_a_codec_that_nobody_knows_is_told(part, tmp_path):
+    write_video(tmp_path / "a.mp4", coloured(3), fps=10)
+    (tmp_path / "a.mp4").write_bytes((tmp_path / "a.mp4").read_bytes().replace(b"avc1", b"xyz1"))
+    with pytest.raises(VideoError, match="a.mp4 cannot be read as a video: nobody here knows its codec; save it as"):
+        open_frames(tmp_path / "a.mp4", **part)
 
 
 def test_a_tile_is_not_taken_for_its_photo(tmp_path):

@@ -1,3 +1,5 @@
+import struct
+
 import cv2
 import numpy as np
 import pytest
@@ -73,6 +75,14 @@ def test_what_cannot_be_read_is_named(tmp_path, jpeg):
             read_scaled(tmp_path / name, (8, 16), (4, 8))
         with pytest.raises(ImageError, match=name):
             read_image(tmp_path / name)
+
+
+def test_an_image_that_is_too_large_is_named(tmp_path):
+    content = bytearray(cv2.imencode(".bmp", np.zeros((4, 4, 3), np.uint8))[1].tobytes())
+    struct.pack_into("<2i", content, 18, 40_000, 40_000)
+    (tmp_path / "large.bmp").write_bytes(content)
+    with pytest.raises(ImageError, match="large.bmp: it is larger than OpenCV reads"):
+        read_image(tmp_path / "large.bmp")
 
 
 def test_missing_frames_are_found(tmp_path):
