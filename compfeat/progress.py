@@ -33,13 +33,15 @@ class ProgressLines:
         self.description = description
         self.total = total
         self.unit = unit
-        self.done = self._before = done
-        self._began = self._told = monotonic()
+        self.done = done
+        self._told = monotonic()
+        self._first: tuple[int, float] | None = None  # steps done with the first ones, and when
         self._tenth = self._tenths()
 
     def advance(self, count: int = 1, note: Callable[[], str] | None = None) -> None:
         """So many steps more; ``note`` adds what else a line should say, asked only when there is a line."""
         self.done += count
+        self._first = self._first or (self.done, monotonic())
         silent = monotonic() - self._told
         further = self._tenths() > self._tenth and silent > SHORTEST
         if further or silent > LONGEST or self.done == self.total:
@@ -54,8 +56,12 @@ class ProgressLines:
         return f"{self.done} of {self.total} {self.unit}" if self.total else f"{self.done} {self.unit}"
 
     def _pace(self) -> list[str]:
-        pace = (self.done - self._before) / max(1e-9, monotonic() - self._began)
-        if not self.total or self.done >= self.total or not pace:
+        """Since the first steps, which wait for processes to start and libraries to load."""
+        done, when = self._first or (self.done, 0.0)
+        if self.done == done:
+            return []
+        pace = (self.done - done) / max(1e-9, monotonic() - when)
+        if not self.total or self.done >= self.total:
             return [f"{pace:.3g} a second"]
         left = round((self.total - self.done) / pace)
         return [f"{pace:.3g} a second", f"{left} s left" if left < 120 else f"{round(left / 60)} min left"]
