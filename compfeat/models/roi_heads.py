@@ -145,7 +145,7 @@ class CompFeatRoIHeads(RoIHeads):
         rois = pool(features, boxes)
         counts = [len(b) for b in boxes]
         if self.object_attention is not None and len(rois):
-            rois = self._refine(self.object_attention, rois, pool.map_levels(boxes), counts, memory)
+            rois = self._refine(self.object_attention, rois, pool.map_levels([torch.cat(boxes)]), counts, memory)
         return list(rois.split(counts))
 
     def _refine(
