@@ -1,6 +1,6 @@
 """Measures speed and memory: ``python scripts/benchmark.py NAME key=value``; ``NAME --help`` lists its keys."""
 
-from compfeat.commands.benchmark import benchmark
+if __name__ == "__main__":  # a process that draws data imports this file too, and needs nothing of it
+    from compfeat.commands.benchmark import benchmark
 
-if __name__ == "__main__":
     benchmark()

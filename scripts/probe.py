@@ -1,6 +1,6 @@
 """Tries single modules alone, in minutes: ``python scripts/probe.py NAME variants=[...]``; ``NAME --help`` has more."""
 
-from compfeat.commands.probe import probe
+if __name__ == "__main__":  # a process that draws data imports this file too, and needs nothing of it
+    from compfeat.commands.probe import probe
 
-if __name__ == "__main__":
     probe()
