@@ -280,6 +280,12 @@ def test_a_tube_is_listed_once_for_each_of_its_likeliest_classes():
         ({"videos": None, "categories": None}, "the ground truth has no videos, no categories"),
         ({"categories": []}, "the ground truth names no categories"),
         ({"videos": [{"id": 1}]}, "the ground truth: videos 0 is no object of id, height, width, file_names"),
+        ({"videos": truth()["videos"] * 2}, "two of its videos have the same id"),  # whose tubes would count twice
+        ({"categories": truth()["categories"] * 2}, "two of its categories have the same id"),
+        ({"videos": [truth()["videos"][0] | {"id": [1]}]}, r"videos 0 is not .*: id is \[1\]"),
+        ({"videos": [truth()["videos"][0] | {"height": None}]}, "videos 0 is not .*: height is None"),
+        ({"videos": [truth()["videos"][0] | {"file_names": "abc"}]}, "videos 0 is not .*: file_names is 'abc'"),
+        ({"categories": [*truth()["categories"], {"id": "5", "name": "cow"}]}, "categories 2 is not .*: id is '5'"),
         ({"annotations": [annotation(1, tube(2, 2)) | {"video_id": 7}]}, "annotation 0 .video 7.: unknown video"),
         ({"annotations": [annotation(1, tube(2, 2)[:2])]}, "annotation 0 .*: 2 segmentations for 3 frames"),
         (
