@@ -74,7 +74,7 @@ def entry_faults(entry: Any, required: Sequence[str], videos: Mapping[Any, dict]
 
 def _is_finite(score: Any) -> bool:
     score = score.item() if isinstance(score, np.number) else score
-    return isinstance(score, int | float) and abs(score) <= sys.float_info.max
+    return isinstance(score, int | float) and not isinstance(score, bool) and abs(score) <= sys.float_info.max
 
 
 def _is_among(identity: Any, known: Container) -> bool:

@@ -225,6 +225,7 @@ def counts(value, size=(HEIGHT, WIDTH)):
         ({"category_id": [5]}, r"unknown category \[5\]"),
         ({"video_id": [1]}, "unknown video"),
         ({"score": 10**400}, "is not a finite number"),
+        ({"score": True}, "the score True is not a finite number"),
         (masks([[1, 1, 9, 1, 9, 9]]), NO_RLE),
         (masks("abc"), NO_RLE),
         (masks({"size": [HEIGHT, WIDTH]}), NO_RLE),
