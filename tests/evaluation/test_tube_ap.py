@@ -166,6 +166,12 @@ def test_per_class_ap():
     assert scores.metrics["AP"] == pytest.approx(0.5)
 
 
+def test_classes_of_one_name_are_told_apart():
+    gt = truth(annotation(1, tube(2, 2)), annotation(2, tube(20, 20), category=9))
+    gt["categories"][1]["name"] = "cat"
+    assert TubeEvaluation(gt, [result(tube(2, 2))]).per_class == pytest.approx({"cat (5)": 1.0, "cat (9)": 0.0})
+
+
 def test_ap_by_length_does_not_count_tubes_of_other_lengths():
     longer, shorter, false = (tube(x, 2, step=0, frames=frames) for x, frames in ((2, 9), (20, 8), (40, 8)))
     gt = truth(annotation(1, longer), annotation(2, [*shorter, None]))
