@@ -5,9 +5,10 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from glob import glob
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
+from annotated_types import MinLen
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
@@ -43,11 +44,11 @@ Measured = dict[str, dict[int, dict[str, float]]]  # by variant and seed: a numb
 class ProbeConfig(Protocol):
     """The keys of ``conf/probe/*.yaml``."""
 
-    variants: list[str]
-    ckpt: list[PathName] | None
+    variants: Annotated[list[str], MinLen(1)]
+    ckpt: Annotated[list[PathName], MinLen(1)] | None
     weights: PathName
     trained_by: str
-    seeds: list[Seed]
+    seeds: Annotated[list[Seed], MinLen(1)]
     steps: Count
     batch_size: Count
     videos: Count
