@@ -18,6 +18,7 @@ from torchvision.io import write_png
 
 from compfeat.commands.console import console
 from compfeat.commands.launch import launch_named
+from compfeat.commands.loading import require_classes
 from compfeat.commands.train import recipe_for
 from compfeat.config_check import ConfigError, check_config
 from compfeat.data.datamodule import VISDataModule
@@ -121,7 +122,9 @@ def _run(module: Probe, cfg: ProbeConfig) -> None:
     measured: Measured = {}
     if cfg.ckpt is not None:
         for name, seed, path in _networks(cfg.ckpt):
-            detector = VideoPredictor.from_checkpoint(path, "cpu").detector
+            predictor = VideoPredictor.from_checkpoint(path, "cpu")
+            require_classes(predictor, path, data.categories)
+            detector = predictor.detector
             measured.setdefault(name, {})[seed] = module.measure(detector, _maps(detector, held_out))
     else:
         heeded = (*HEEDED, "module.loss_weights") if module.weighed else HEEDED
@@ -136,6 +139,8 @@ def _run(module: Probe, cfg: ProbeConfig) -> None:
 
 
 def _prepared(data: Any, stage: str) -> VISDataModule:
+    if "_target_" not in (data.get("generator") or ()):  # a probe may set keys of one that is not there
+        raise ValueError("data: a probe needs the built-in data set, which says what its frames hide: data=shapes_hard")
     module: VISDataModule = instantiate(data)
     module.prepare_data(stage)
     module.setup(stage)
