@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from compfeat.files import written_whole
 from compfeat.masks import are_whole, json_rle, whole_runs
 from compfeat.structures import Tube
 
@@ -148,6 +149,6 @@ def _segmentations(tube: Tube, length: int) -> list[dict | None]:
 def zip_results(path: str | Path) -> Path:
     """Packs results.json for a submission: a zip beside it with results.json at its root; returns its path."""
     target = Path(path).with_suffix(".zip")
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+    with written_whole(target) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(path, "results.json")
     return target

@@ -270,6 +270,13 @@ def test_tubes_become_results_and_a_zip(tmp_path):
         assert json.loads(archive.read("results.json")) == entries
 
 
+def test_a_zip_that_cannot_be_finished_leaves_the_one_of_before(tmp_path):
+    (tmp_path / "results.zip").write_text("of before")
+    with pytest.raises(FileNotFoundError):
+        zip_results(tmp_path / "results.json")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["of before"]
+
+
 def test_a_tube_is_listed_once_for_each_of_its_likeliest_classes():
     mask = rle.encode(np.asfortranarray(tube(2, 2)[1]))
     sure, unsure = (
