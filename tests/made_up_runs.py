@@ -49,7 +49,7 @@ def write_run(folder, row, seed, measured=None, curves=None, videos=(), errors=N
     if curves:
         lines = zip(*curves.values(), strict=True)
         rows = [",".join(map(str, (step, *values))) for step, values in enumerate(lines, start=1)]
-        (place / "metrics.csv").write_text("\n".join([",".join(("step", *curves)), *rows]))
+        (place / "metrics.csv").write_text("\n".join([",".join(("step", *curves)), *rows, ""]))
     for name in videos:
         grey = [np.full((32, 48, 3), 20 * i, np.uint8) for i in range(12)]
         write_video(place / "overlays" / f"{name}.mp4", videos[name] if isinstance(videos, dict) else grey, 6.0)

@@ -122,3 +122,11 @@ def test_an_empty_path_is_not_the_current_folder(config, key):
     cfg[key] = ""
     with pytest.raises(ConfigError, match=f'{key}="": should have at least 1 character'):
         check_config(cfg, keys)
+
+
+@pytest.mark.parametrize("key", ["variants", "ckpt", "seeds"])
+def test_a_probe_is_given_something_to_try(key):
+    cfg, keys = read("probe/attention", ())
+    cfg[key] = []
+    with pytest.raises(ConfigError, match=rf"{key}=\[\]: should have at least 1 item"):
+        check_config(cfg, keys)

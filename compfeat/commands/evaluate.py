@@ -1,6 +1,6 @@
 """Measures a checkpoint, or the results of any other system."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 
 from compfeat.commands.console import console, print_table
-from compfeat.commands.loading import find_devices, predictor_maker
+from compfeat.commands.loading import find_devices, predictor_maker, require_classes
 from compfeat.data.datamodule import VISDataModule
 from compfeat.evaluation.breakdown import KINDS
 from compfeat.evaluation.tube_ap import METRICS, Results, Truth
@@ -69,11 +69,7 @@ def evaluate(cfg: EvaluateConfig) -> None:
     data: VISDataModule = instantiate(cfg.data)
     data.prepare_data("validate")
     data.setup("validate")
-    if predictor.categories != data.categories:
-        raise ValueError(
-            f"{cfg.ckpt} was trained for other classes ({_names(predictor.class_names)}) than the data has "
-            f"({_names([c.name for c in data.categories])}): choose the data set it was trained on with data=..."
-        )
+    require_classes(predictor, str(cfg.ckpt), data.categories)
     predict: Predict = partial(map, predictor.predict)  # in this process
     if len(devices) > 1:
         predict = partial(predict_in_shares, make, devices=devices)
@@ -134,7 +130,3 @@ def _tell_dashboard(cfg: EvaluateConfig, data: VISDataModule, measured: Measurem
         chosen = [ways[part] for part in ("tracker", "labels", "support") if ways[part]]
         dashboard.log_evaluation("-".join([str(data.val_split), *chosen]), *measured)
         dashboard.close(failed=False)
-
-
-def _names(names: Sequence[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -1,6 +1,6 @@
 """The network of a checkpoint, as the commands that use one are told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -9,6 +9,7 @@ from hydra.utils import instantiate
 
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.machine import best_device
+from compfeat.structures import Category
 
 
 class CheckpointConfig(Protocol):
@@ -27,6 +28,16 @@ def predictor_maker(cfg: CheckpointConfig) -> Callable[[torch.device], VideoPred
     parts = {name: getattr(cfg, name, None) for name in ("tracker", "support", "labels")}
     changes = {name: instantiate(part) for name, part in parts.items() if part is not None}
     return partial(VideoPredictor.from_checkpoint, cfg.ckpt, bf16=cfg.bf16, **changes)
+
+
+def require_classes(predictor: VideoPredictor, ckpt: str, categories: Sequence[Category]) -> None:
+    """Raises ValueError where a checkpoint was trained for other classes than those of the data."""
+    if predictor.categories != categories:
+        names = _names([category.name for category in categories])
+        raise ValueError(
+            f"{ckpt} was trained for other classes ({_names(predictor.class_names)}) than the data has ({names}): "
+            "choose the data set it was trained on with data=..."
+        )
 
 
 def find_devices(name: str, count: int | None) -> list[torch.device]:
@@ -58,3 +69,7 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n")[0].split(". ")[0]
         raise ValueError(f"device={name} cannot be used: {reason}; device=auto takes what there is") from error
+
+
+def _names(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -5,9 +5,10 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from glob import glob
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
+from annotated_types import MinLen
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
@@ -17,6 +18,7 @@ from torchvision.io import write_png
 
 from compfeat.commands.console import console
 from compfeat.commands.launch import launch_named
+from compfeat.commands.loading import require_classes
 from compfeat.commands.train import recipe_for
 from compfeat.config_check import ConfigError, check_config
 from compfeat.data.datamodule import VISDataModule
@@ -43,11 +45,11 @@ Measured = dict[str, dict[int, dict[str, float]]]  # by variant and seed: a numb
 class ProbeConfig(Protocol):
     """The keys of ``conf/probe/*.yaml``."""
 
-    variants: list[str]
-    ckpt: list[PathName] | None
+    variants: Annotated[list[str], MinLen(1)]
+    ckpt: Annotated[list[PathName], MinLen(1)] | None
     weights: PathName
     trained_by: str
-    seeds: list[Seed]
+    seeds: Annotated[list[Seed], MinLen(1)]
     steps: Count
     batch_size: Count
     videos: Count
@@ -120,7 +122,9 @@ def _run(module: Probe, cfg: ProbeConfig) -> None:
     measured: Measured = {}
     if cfg.ckpt is not None:
         for name, seed, path in _networks(cfg.ckpt):
-            detector = VideoPredictor.from_checkpoint(path, "cpu").detector
+            predictor = VideoPredictor.from_checkpoint(path, "cpu")
+            require_classes(predictor, path, data.categories)
+            detector = predictor.detector
             measured.setdefault(name, {})[seed] = module.measure(detector, _maps(detector, held_out))
     else:
         heeded = (*HEEDED, "module.loss_weights") if module.weighed else HEEDED
@@ -135,6 +139,8 @@ def _run(module: Probe, cfg: ProbeConfig) -> None:
 
 
 def _prepared(data: Any, stage: str) -> VISDataModule:
+    if "_target_" not in (data.get("generator") or ()):  # a probe may set keys of one that is not there
+        raise ValueError("data: a probe needs the built-in data set, which says what its frames hide: data=shapes_hard")
     module: VISDataModule = instantiate(data)
     module.prepare_data(stage)
     module.setup(stage)

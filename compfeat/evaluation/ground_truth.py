@@ -1,13 +1,17 @@
 """Annotations that results are measured against, checked before anything is."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from compfeat.evaluation.results import ResultsError, entry_faults, is_compressed, place, texts
 from compfeat.masks import are_whole, polygons_rle, whole_rle
 
 LISTS = ("videos", "categories", "annotations")
-REQUIRED = {"videos": ("id", "height", "width", "file_names"), "categories": ("id", "name")}
+REQUIRED: dict[str, dict[str, Any]] = {  # of what kind each is
+    "videos": {"id": Integral, "height": Integral, "width": Integral, "file_names": list | tuple},
+    "categories": {"id": Integral, "name": str | int},
+}
 OF_ANNOTATIONS = ("video_id", "category_id", "segmentations")
 
 
@@ -28,8 +32,13 @@ def sound_truth(ground_truth: Any) -> dict[str, Any]:
         raise ResultsError("the ground truth names no categories")
     for key, required in REQUIRED.items():
         for number, entry in enumerate(ground_truth[key]):
-            if not isinstance(entry, Mapping) or not entry.keys() >= set(required):
+            if not isinstance(entry, Mapping) or not entry.keys() >= required.keys():
                 raise ResultsError(f"the ground truth: {key} {number} is no object of {', '.join(required)}")
+            if wrong := [name for name, kind in required.items() if not isinstance(entry[name], kind)]:
+                said = f"{wrong[0]} is {entry[wrong[0]]!r:.40}"
+                raise ResultsError(f"the ground truth: {key} {number} is not as YouTube-VIS has them: {said}")
+        if len({entry["id"] for entry in ground_truth[key]}) < len(ground_truth[key]):
+            raise ResultsError(f"the ground truth: two of its {key} have the same id")
     videos = {video["id"]: video for video in ground_truth["videos"]}
     categories = {category["id"] for category in ground_truth["categories"]}
     annotations = []

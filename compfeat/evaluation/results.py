@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from compfeat.files import written_whole
 from compfeat.masks import are_whole, json_rle, whole_runs
 from compfeat.structures import Tube
 
@@ -74,7 +75,7 @@ def entry_faults(entry: Any, required: Sequence[str], videos: Mapping[Any, dict]
 
 def _is_finite(score: Any) -> bool:
     score = score.item() if isinstance(score, np.number) else score
-    return isinstance(score, int | float) and abs(score) <= sys.float_info.max
+    return isinstance(score, int | float) and not isinstance(score, bool) and abs(score) <= sys.float_info.max
 
 
 def _is_among(identity: Any, known: Container) -> bool:
@@ -148,6 +149,6 @@ def _segmentations(tube: Tube, length: int) -> list[dict | None]:
 def zip_results(path: str | Path) -> Path:
     """Packs results.json for a submission: a zip beside it with results.json at its root; returns its path."""
     target = Path(path).with_suffix(".zip")
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+    with written_whole(target) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(path, "results.json")
     return target

@@ -33,8 +33,8 @@ def tracking_metrics(ground_truth: Truth, results: Results, score: float = SCORE
     likeliest, and only if its score is ``score`` or more. So they depend on how a system scores; to compare systems
     whose scores mean different things, give each the threshold that suits it on other videos.
 
-    Crowds are no objects, and masks with more than half of their area in crowds of their class do not count, as in the
-    KITTI MOTS benchmark.
+    Crowds are no objects, and masks with more than half of their area in crowds of their class do not count where they
+    find no object at a mask IoU of 0.5, as in the KITTI MOTS benchmark.
 
     Args:
         ground_truth, results: as of ``TubeEvaluation``.
@@ -89,9 +89,9 @@ def _mask_by_mask(video: _Video) -> dict[str, Any]:
     """What HOTA and IDF1 take: for each frame the ids of the objects and tubes that are seen in it, and their IoUs."""
     shared, areas, true_areas = intersections(video.shown, [*video.objects, *video.crowds])
     count = len(video.objects)
-    in_crowds = shared[:, :, count:].sum(2)
-    visible, present = true_areas[:, :count] > 0, (areas > 0) & (in_crowds <= areas / 2)  # [F, M], [F, N]
     ious = shared / np.maximum(areas[:, :, None] + true_areas[:, None] - shared, 1)
+    counts = (ious[:, :, :count] >= 0.5).any(2) | (shared[:, :, count:].sum(2) <= areas / 2)
+    visible, present = true_areas[:, :count] > 0, (areas > 0) & counts  # [F, M], [F, N]
     # Only what is seen in some frame has an id: trackeval would divide by the number of frames of each.
     columns, rows = np.flatnonzero(visible.any(0)), np.flatnonzero(present.any(0))
     visible, present, ious = visible[:, columns], present[:, rows], ious[:, rows][:, :, columns]

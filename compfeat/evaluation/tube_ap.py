@@ -1,6 +1,6 @@
 """Tube AP and AR of YouTube-VIS (Yang et al. 2019), with masks read by stock pycocotools."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -30,7 +30,7 @@ class TubeEvaluation:
 
     Attributes:
         metrics: the twelve numbers of ``METRICS``, fractions in [0, 1]; -1 where nothing counts.
-        per_class: AP by category name.
+        per_class: AP by category name; those that share one have their id behind it.
 
     Args:
         ground_truth: YouTube-VIS annotations, a path or loaded json. Segmentations may be RLE, compressed or not,
@@ -45,7 +45,7 @@ class TubeEvaluation:
         truth, entries = loaded(ground_truth, results)
         precision, recall = _evaluated(truth, entries, _mean_area, AREAS)
         self.metrics = _metrics(precision, recall)
-        names = {category["id"]: category["name"] for category in truth["categories"]}
+        names = _class_names(truth["categories"])
         self.per_class = {names[number]: _mean(precision[:, :, k, 0]) for k, number in enumerate(sorted(names))}
 
 
@@ -114,6 +114,12 @@ def _by_class(video: Mapping[str, Any], entries: Sequence[dict], measure: Measur
         tube = MeasuredTube(masks, areas, measure(areas), entry.get("score", 1), bool(entry.get("iscrowd")))
         classes[entry["category_id"]].append(tube)
     return classes
+
+
+def _class_names(categories: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    """By id, no two the same."""
+    shared = Counter(category["name"] for category in categories)
+    return {c["id"]: c["name"] if shared[c["name"]] == 1 else f"{c['name']} ({c['id']})" for c in categories}
 
 
 def _metrics(precision: np.ndarray, recall: np.ndarray) -> dict[str, float]:

@@ -67,7 +67,8 @@ def score(truth: Mapping[str, Any], results: Sequence[dict], output: Path) -> Me
 
 def begin(output: Path, way: Mapping[str, Any]) -> None:
     """Removes the numbers in ``output``, and writes there the config of the way in which those to come are measured."""
-    (output / "metrics.json").unlink(missing_ok=True)
+    for numbers in ("metrics.json", "breakdown.json"):
+        (output / numbers).unlink(missing_ok=True)
     write_json(output / WAY, way, indent=1)
 
 

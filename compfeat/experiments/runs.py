@@ -66,9 +66,7 @@ class MeasuredRun:
             if not path.is_file():
                 continue
             with path.open(newline="") as file:
-                for line in csv.DictReader(file):
-                    if None in line.values():  # cut off when the run was killed
-                        continue
+                for line in csv.DictReader(line for line in file if line.endswith("\n")):  # one without was cut off
                     step = int(line.pop("step"))
                     if start <= step and (end is None or step < end):  # what came after the last checkpoint is undone
                         for name, value in line.items():

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 CLEAR = 3.0  # standard errors beyond which a mean is told from zero
+ROUNDING = 1e-9  # by which equal differences of points differ in floating point, with room to spare
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Spread:
         """Whether the mean is more than three standard errors from zero, which by chance alone one in ten is of three
         values, one in 25 of five. It never is of one or two (one pair in five), nor of equal ones, whose error nobody
         knows."""
-        return self.n > 2 and self.error is not None and 0 < CLEAR * self.error < abs(self.mean)
+        return self.n > 2 and self.error is not None and ROUNDING < CLEAR * self.error < abs(self.mean)
 
 
 def spread(values: Sequence[float]) -> str:

@@ -104,6 +104,13 @@ CASES = {  # ground truth, results, DetA, AssA, IDF1
     "a false one that scores too little": (ONE_CAT, [entry(tube(LEFT)), entry(tube(RIGHT), CAT, 0.29)], ONE, ONE, ONE),
     "a true one that scores just enough": (ONE_CAT, [entry(tube(LEFT), CAT, 0.3)], ONE, ONE, ONE),
     "a crowd found": (truth(entry(tube(LEFT)), CROWD), BOTH_FOUND, ONE, ONE, ONE),
+    "an object found inside a crowd": (
+        truth(entry(tube(LEFT)), entry(tube(LEFT, width=SIDE + 2), iscrowd=1)),
+        [entry(tube(LEFT))],
+        ONE,
+        ONE,
+        ONE,
+    ),
     "a crowd not found": (truth(entry(tube(LEFT)), CROWD), [entry(tube(LEFT))], ONE, ONE, ONE),
     "an object and a tube that are never seen": (
         truth(entry(tube(LEFT)), entry([None] * FRAMES)),

@@ -166,6 +166,12 @@ def test_per_class_ap():
     assert scores.metrics["AP"] == pytest.approx(0.5)
 
 
+def test_classes_of_one_name_are_told_apart():
+    gt = truth(annotation(1, tube(2, 2)), annotation(2, tube(20, 20), category=9))
+    gt["categories"][1]["name"] = "cat"
+    assert TubeEvaluation(gt, [result(tube(2, 2))]).per_class == pytest.approx({"cat (5)": 1.0, "cat (9)": 0.0})
+
+
 def test_ap_by_length_does_not_count_tubes_of_other_lengths():
     longer, shorter, false = (tube(x, 2, step=0, frames=frames) for x, frames in ((2, 9), (20, 8), (40, 8)))
     gt = truth(annotation(1, longer), annotation(2, [*shorter, None]))
@@ -225,6 +231,7 @@ def counts(value, size=(HEIGHT, WIDTH)):
         ({"category_id": [5]}, r"unknown category \[5\]"),
         ({"video_id": [1]}, "unknown video"),
         ({"score": 10**400}, "is not a finite number"),
+        ({"score": True}, "the score True is not a finite number"),
         (masks([[1, 1, 9, 1, 9, 9]]), NO_RLE),
         (masks("abc"), NO_RLE),
         (masks({"size": [HEIGHT, WIDTH]}), NO_RLE),
@@ -263,6 +270,13 @@ def test_tubes_become_results_and_a_zip(tmp_path):
         assert json.loads(archive.read("results.json")) == entries
 
 
+def test_a_zip_that_cannot_be_finished_leaves_the_one_of_before(tmp_path):
+    (tmp_path / "results.zip").write_text("of before")
+    with pytest.raises(FileNotFoundError):
+        zip_results(tmp_path / "results.json")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["of before"]
+
+
 def test_a_tube_is_listed_once_for_each_of_its_likeliest_classes():
     mask = rle.encode(np.asfortranarray(tube(2, 2)[1]))
     sure, unsure = (
@@ -280,6 +294,12 @@ def test_a_tube_is_listed_once_for_each_of_its_likeliest_classes():
         ({"videos": None, "categories": None}, "the ground truth has no videos, no categories"),
         ({"categories": []}, "the ground truth names no categories"),
         ({"videos": [{"id": 1}]}, "the ground truth: videos 0 is no object of id, height, width, file_names"),
+        ({"videos": truth()["videos"] * 2}, "two of its videos have the same id"),  # whose tubes would count twice
+        ({"categories": truth()["categories"] * 2}, "two of its categories have the same id"),
+        ({"videos": [truth()["videos"][0] | {"id": [1]}]}, r"videos 0 is not .*: id is \[1\]"),
+        ({"videos": [truth()["videos"][0] | {"height": None}]}, "videos 0 is not .*: height is None"),
+        ({"videos": [truth()["videos"][0] | {"file_names": "abc"}]}, "videos 0 is not .*: file_names is 'abc'"),
+        ({"categories": [*truth()["categories"], {"id": "5", "name": "cow"}]}, "categories 2 is not .*: id is '5'"),
         ({"annotations": [annotation(1, tube(2, 2)) | {"video_id": 7}]}, "annotation 0 .video 7.: unknown video"),
         ({"annotations": [annotation(1, tube(2, 2)[:2])]}, "annotation 0 .*: 2 segmentations for 3 frames"),
         (

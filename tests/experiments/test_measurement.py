@@ -33,6 +33,13 @@ def test_what_was_measured_in_another_way_is_measured_again(tmp_path, checkpoint
     assert measured_before(tmp_path, scores, checkpoint) and not measured_before(tmp_path, cues, checkpoint)
 
 
+def test_of_what_is_measured_again_no_earlier_number_stays(tmp_path):
+    for name in ("metrics.json", "breakdown.json", "results.json"):
+        (tmp_path / name).touch()
+    begin(tmp_path, {})
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "evaluation.json"}
+
+
 def test_numbers_that_cannot_be_read_are_none(tmp_path, checkpoint):
     (tmp_path / "metrics.json").touch()
     assert not measured_before(tmp_path, {}, checkpoint)

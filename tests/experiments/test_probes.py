@@ -231,3 +231,10 @@ def test_a_variant_that_cannot_be_is_told_in_one_line(trained, cache):
         "matching", *SMALL, "variants=['correlation module.loss_weights.loss_corr=-1']"
     )
     assert "no track head" in said("matching", *SMALL, "variants=['model=mask_rcnn']")
+    assert "a probe needs the built-in data set" in said("matching", "data=ytvis", "data.root=nowhere")
+
+
+def test_a_checkpoint_of_other_classes_is_not_measured(cache, tmp_path):
+    torch.save(checkpoint(), tmp_path / "cats.ckpt")
+    ran = command("scripts/probe.py", "attention", *SMALL, f"ckpt=['{tmp_path / 'cats.ckpt'}']", cache=cache, code=2)
+    assert "cats.ckpt was trained for other classes (cat) than the data has" in ran.stderr

@@ -17,7 +17,7 @@ def test_curves_go_on_where_a_run_was_interrupted(tmp_path):
     Run(name="row", seed=0, config={}).write(folder)
     (folder / "metrics-old.csv").write_text("somebody's own")
     (folder / "metrics-20.csv").write_text("step,train/loss,val/AP\n9,3.0,\n19,2.0,\n29,9.0,\n")  # 29 was undone
-    (folder / "metrics.csv").write_text("step,train/loss,lr\n29,1.0,\n39,0.5,0.1\n49,0.")  # cut off by a kill
+    (folder / "metrics.csv").write_text("step,train/loss,lr\n29,1.0,\n39,0.5,0.1\n49,0.4,2e-")  # cut off by a kill
     (run,) = measured_runs(tmp_path)
     assert run.curves() == {"train/loss": [(9, 3.0), (19, 2.0), (29, 1.0), (39, 0.5)], "lr": [(39, 0.1)]}
 

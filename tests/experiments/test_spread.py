@@ -27,6 +27,7 @@ def test_one_seed_has_no_spread():
         ([0.2, 1.5, 1.0], False),
         ([1.0, 1.01], False),  # two are too few
         ([1.0, 1.0, 1.0], False),  # as are values that are equal by chance
+        ([100 * ap - 100 * (ap - 0.1) for ap in (0.3, 0.4, 0.5)], False),  # but for rounding
     ],
 )
 def test_clear_is_what_is_more_than_three_standard_errors_from_zero(values, clear):
