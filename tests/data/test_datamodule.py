@@ -24,14 +24,19 @@ def test_clips_have_distinct_frames_while_there_are_enough(mode, length):
     sampler = ClipSampler(2, mode)
     rng = np.random.default_rng(0)
     annotated = [0, length - 1] if length > 1 else [0]
+    lent = set()
     for _ in range(50):
         clip = sampler.sample(length, annotated, rng)
         assert clip.current in annotated and len(clip.support) == 2
         assert all(0 <= frame < length for frame in (*clip.support, clip.reference))
-        assert (clip.reference != clip.current) == (length > 1)
+        assert (clip.reference != clip.current) == (length > 1) and clip.reference in annotated
+        lent |= {*clip.support}
         if mode == "random" and length >= 4:
             assert len({clip.current, clip.reference, *clip.support}) == 4
     assert {sampler.sample(length, annotated, rng).current for _ in range(50)} == set(annotated)
+    assert sampler.sample(length + 1, [0], rng).reference != 0  # rather one without objects than the same
+    if length == 20:
+        assert len(lent) > 15 if mode == "random" else lent == {5, 15}
 
 
 def test_uniform_frames_are_the_middles_of_equal_parts():
@@ -62,6 +67,11 @@ def test_a_clip_is_flipped_as_a_whole(probability):
     assert (masks[0] == mask[None, :, ::step]).all() and masks[1].shape == none.shape
 
 
+def test_clips_are_flipped_as_often_as_is_asked():
+    flip, rng, image = ClipFlip(0.25), np.random.default_rng(0), np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
+    assert 0.2 < np.mean([flip([image], [], rng)[0][0][0, 0, 0] == 3 for _ in range(1000)]) < 0.3
+
+
 def test_targets_take_boxes_from_masks_and_drop_what_is_not_visible():
     masks = np.stack([box_mask(4, 5, 8, 6), box_mask(0, 0, 0, 0), box_mask(30, 2, 1, 1)])
     target = frame_target(masks, [1, 2, 3], [7, 8, 9])
@@ -87,9 +97,16 @@ def test_a_clip_shows_the_frames_and_objects_of_its_video(tmp_path):
     assert clip.current[:, 6, 10].tolist() == [250, 20, 10]  # RGB
     assert clip.target["boxes"].tolist() == [[4 + frame, 5, 12 + frame, 11]]
     assert clip.target["track_ids"].tolist() == clip.reference_target["track_ids"].tolist() == [10]  # no crowd
+    frame = int(clip.reference[0, 0, 0]) // 40
+    assert clip.reference_target["boxes"].tolist() == [[4 + frame, 5, 12 + frame, 11]]
     grey = {int(image[0, 0, 0]) // 40 for image in (clip.current, clip.reference, *clip.support)}
     assert grey == {0, 1, 2, 3}
     assert dataset[0, 1].support.shape == (2, 3, HEIGHT, WIDTH)  # a video of one frame
+    mirrored = clips(tmp_path, flip=1.0)[0, 0]
+    for images in ("current", "reference", "support"):
+        assert torch.equal(getattr(mirrored, images), getattr(clip, images).flip(-1))
+    for target in ("target", "reference_target"):
+        assert torch.equal(getattr(mirrored, target)["masks"], getattr(clip, target)["masks"].flip(-1))
 
 
 def test_with_one_clip_per_frame_an_epoch_has_each_annotated_frame_once(tmp_path):
@@ -188,6 +205,7 @@ def test_what_is_drawn_depends_on_seed_and_epoch_but_not_on_workers(tmp_path):
     root = write_data_set(tmp_path, lengths=(4,) * 6)
     first = batches(root, workers=0)
     assert len(first) == 3 and batches(root, workers=2) == first == batches(root, workers=0)
+    assert len({name.split("/")[1] for names, _ in first for name in names}) > 1  # not the same frame of every video
     assert batches(root, workers=0, epoch=1) != first != batches(root, workers=0, seed=1)
     assert batches(root, workers=2, epoch=1) == batches(root, workers=0, epoch=1)
 
@@ -198,6 +216,9 @@ def test_ranks_share_the_clips_of_an_epoch_without_overlap(ranks):
     assert {len(share) for share in shares} == {10 // ranks}
     drawn = [index for share in shares for _, index in share]
     assert len(set(drawn)) == len(drawn) == 10 // ranks * ranks
+    sampler = EpochSampler(10, 0, 0, ranks)
+    sampler.set_epoch(1)
+    assert [index for _, index in sampler] != [index for _, index in shares[0]]  # in another order
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])

@@ -117,6 +117,10 @@ STRANGE = {
         lambda recipe: recipe.update(categories=[]),
         "names 0 classes for a network that tells 1 apart",
     ),
+    "too many classes": (
+        lambda recipe: recipe["categories"].append({"id": 2, "name": "dog"}),
+        "names 2 classes for a network that tells 1 apart",
+    ),
     "classes that are none": (lambda recipe: recipe.update(categories=[{"a": 1}]), "unexpected keyword argument 'a'"),
 }
 

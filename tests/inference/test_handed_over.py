@@ -81,6 +81,7 @@ def test_fine_tuning_on_other_classes_takes_the_rows_of_those_that_both_know(kep
     assert torch.equal(other.state_dict()[rows][[0, 1, 3]], state[rows][[0, 2, 1]])
     assert torch.equal(other.state_dict()[rows][2], fresh[2])
     assert not load_pretrained(other, path, classes=["cat", "dog", "cow"]).copied_rows  # all rows, as they are
+    assert load_pretrained(other, path, classes=["cow", "cat", "dog"]).copied_rows == {0: 0, 1: 3, 2: 1, 3: 2}
 
 
 def change_config(folder, change):

@@ -24,6 +24,8 @@ def test_a_video_becomes_one_tube_in_the_pixels_of_its_frames():
     mask = decode_mask(tube.masks[3])
     assert mask.shape == (48, 96)
     assert mask[1:47, 1:47].all() and mask[:, 50:].sum() == 0  # to within the half pixel that resampling fades
+    (tube,) = made.predict(frames(1, height=31, width=97))  # seen as 20 x 64 pixels, whose ratio is another
+    assert tube.boxes == [pytest.approx((0, 0, 48.5, 31))]
 
 
 class DropsEverything(OnlineTracker):

@@ -55,12 +55,12 @@ def test_it_finds_what_torchvision_finds_and_follows_it(coco):
 
 def test_objects_that_look_alike_match_and_those_that_do_not_are_new():
     head = LikenessHead(scale=10.0, novelty=0.6)
-    features = (
-        torch.randn(3, 16, 7, 7, generator=torch.Generator().manual_seed(0)) + torch.eye(3, 16)[..., None, None] * 9
-    )
+    noise = torch.randn(3, 16, 7, 7, generator=torch.Generator().manual_seed(0))
+    features = noise + 1.5 + torch.eye(3, 16)[..., None, None] * 9  # what they share makes a cosine of 0.44
     embedded = head.embed(features)
     scores = head.compare(embedded[[2, 0]], torch.zeros(2, 4), torch.zeros(16, 8, 8), embedded[:2])
     assert scores.argmax(1).tolist() == [0, 1] and (scores[:, 0] == 0).all()
+    assert scores[1, 1].item() == pytest.approx(10 * (1 - 0.6))
     assert head.compare(embedded[:0], torch.zeros(0, 4), torch.zeros(16, 8, 8), embedded[:2]).shape == (0, 3)
 
 

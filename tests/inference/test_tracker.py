@@ -33,12 +33,18 @@ def started(cues=None, **options):
 def test_scores_alone_decide_without_cues():
     tracker = started()
     assert tracker.update(detections([LEFT, RIGHT]), torch.tensor([[0.0, 1.0, 5.0], [0.0, 5.0, 1.0]])) == [2, 1]
+    assert tracker.memory[:, 0, 0, 0].tolist() == [1, 0]  # what they look like now
 
 
 def test_the_loser_of_a_claimed_object_takes_its_next_choice():
     tracker = started()
     scores = torch.tensor([[0.0, 5.0, 2.0], [0.0, 9.0, 1.0]])
     assert tracker.update(detections([LEFT, RIGHT]), scores) == [2, 1]
+
+
+def test_what_fits_one_object_alone_comes_before_what_fits_two():
+    scores = torch.tensor([[0.0, 6.0, 6.0], [0.0, 5.0, 0.0]])
+    assert started().update(detections([LEFT, RIGHT]), scores) == [2, 1]
 
 
 def test_the_loser_is_a_second_sight_and_dropped_when_nothing_else_fits():
@@ -63,6 +69,15 @@ def test_cues_are_those_of_the_paper():
     assert tracker.update(detections([[80, 0, 90, 10]], classes=[[0.0, 0.9]]), torch.tensor([[0.0, 9.0, 9.0]])) == [3]
     tracker = started(Cues())
     assert tracker.update(detections([[0, 5, 10, 15]], classes=[[0.0, 0.9]]), torch.tensor([[0.0, 9.5, 0.0]])) == [1]
+    # Of two equal claims to an object, the surer one.
+    tracker = started(Cues())
+    assert tracker.update(detections([LEFT, LEFT], [[0.4, 0.0], [0.9, 0.0]]), torch.zeros(2, 3)) == [None, 1]
+
+
+def test_cues_compare_with_the_last_sight_of_an_object():
+    tracker, moved = started(Cues()), detections([[0, 30, 10, 40]], classes=[[0.0, 0.9]])
+    assert tracker.update(moved, torch.tensor([[0.0, 99.0, 0.0]])) == [1]
+    assert tracker.update(moved, torch.zeros(1, 3)) == [1]
 
 
 def test_the_class_cue_compares_distributions():

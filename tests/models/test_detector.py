@@ -5,11 +5,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.roi_heads import paste_masks_in_image
+from torchvision.ops import box_iou
 
 from compfeat.models.attention import DualAttention, SupportMemory
 from compfeat.models.backbone import resnet_fpn
 from compfeat.models.detector import CompFeat, Memory
 from compfeat.models.labels import HardLabels, SoftLabels
+from compfeat.models.roi_heads import FRAME_STRIDE, frame_maps, refine_rois
 from compfeat.models.track_heads import CorrelationTrackHead, TrackHead
 from compfeat.structures import Clip, ClipBatch
 
@@ -99,8 +102,8 @@ def test_detections_of_a_frame_do_not_depend_on_its_batch(modules):
         alone = [found(model, images[i : i + 1], sizes[i : i + 1], images[:2])[0] for i in range(3)]
     for a, b in zip(together, alone, strict=True):
         assert len(a) == len(a.features) == 10 and a.masks.shape == (10, 1, 28, 28)
-        torch.testing.assert_close(a.boxes, b.boxes, atol=1e-3, rtol=1e-4)
-        torch.testing.assert_close(a.masks, b.masks, atol=1e-4, rtol=1e-3)
+        for name in ("boxes", "classes", "masks", "features", "frame"):
+            torch.testing.assert_close(getattr(a, name), getattr(b, name), atol=1e-3, rtol=1e-3)
     assert together[1].boxes[:, 2].max() <= WIDTH - 30 and together[1].boxes[:, 3].max() <= HEIGHT - 20
 
 
@@ -119,17 +122,18 @@ def test_detections_equal_those_of_torchvisions_mask_rcnn_with_the_same_weights(
         mask_head=type(model.roi_heads.mask_head)(32, [16] * 4, 1),
         mask_predictor=type(model.roi_heads.mask_predictor)(16, 16, 4),
         box_score_thresh=0.0,
-        box_detections_per_img=10,
+        box_detections_per_img=100,
     ).eval()
     state = {name: value for name, value in model.state_dict().items() if not name.startswith("track_head.")}
     theirs.load_state_dict(state)  # the same parameter names
     image = batch((1, 1)).current
     with torch.inference_mode():
-        ours = found(model, image, SIZES, labels=HardLabels(score_threshold=0.0))[0]
+        ours = found(model, image, SIZES, labels=HardLabels(score_threshold=0.0, detections=100))[0]
         expected = theirs([image[0] / 255])[0]
     torch.testing.assert_close(ours.boxes, expected["boxes"], atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(ours.scores, expected["scores"])
     assert (ours.classes.argmax(1) + 1).tolist() == expected["labels"].tolist()
+    torch.testing.assert_close(paste_masks_in_image(ours.masks, ours.boxes, SIZES[0]), expected["masks"])
 
 
 @pytest.mark.parametrize("modules", ["none", "correlation"])
@@ -138,7 +142,9 @@ def test_match_scores_each_detection_against_each_memory_and_new(modules):
     with torch.inference_mode():
         (seen,) = found(model, batch((1, 1)).current, SIZES)
         scores = model.match(seen, seen.features[:4])
-    assert scores.shape == (10, 5) and (scores[:, 0] == 0).all()
+        model.track_head = None
+        none = model.match(seen, seen.features[:4])
+    assert scores.shape == none.shape == (10, 5) and (scores[:, 0] == 0).all() and (none == 0).all()
 
 
 def test_modules_that_are_off_or_at_the_identity_change_no_detection():
@@ -213,6 +219,57 @@ def test_one_pass_over_all_frames_of_the_clips_sees_what_a_pass_for_each_sees(th
         torch.testing.assert_close(maps, model.extract(images, clips.image_sizes).maps)
 
 
+class Witness(TrackHead):
+    """Remembers what it was given to compare."""
+
+    def losses(self, *given):
+        self.given = given
+        return super().losses(*given)
+
+
+def test_all_parts_are_trained_on_refined_features_of_the_frames_they_are_for():
+    model = detector(modules="all")
+    model.track_head, proposed, masked = Witness(32, hidden=32), [], []
+    model.rpn.register_forward_pre_hook(lambda _, given: proposed.append(given[1]))
+    model.roi_heads.mask_head.register_forward_pre_hook(lambda _, given: masked.append(given[0]))
+    clips = batch((2, 1), (1, 2))
+    model(clips)
+    objects, frames, references, targets, reference_targets = model.track_head.given
+    assert all(x.requires_grad for x in (*frames, *references, *(o.features for o in objects)))  # end to end
+    with torch.no_grad():
+        seen, support = model.extract_clips(clips)
+        memory = model.remember(support)
+        current, reference = (model.aggregate(frames, memory).maps for frames in seen)
+        model.eval().detect(seen[0], memory, ALL)
+        heads, boxes = model.roi_heads, [o.boxes for o in objects]
+        features = heads.object_features(current, boxes, memory.objects)
+        kept = heads.object_features(reference, [t["boxes"] for t in clips.reference_targets], memory.objects)
+        rois = heads.mask_roi_pool(current, boxes)  # of small objects, all from the finest level
+        rois = refine_rois(heads.object_attention, rois, [len(b) for b in boxes], memory.objects["0"])
+    assert targets is clips.targets and reference_targets is clips.reference_targets
+    torch.testing.assert_close(proposed, [current, current])  # in training and in inference
+    torch.testing.assert_close(torch.stack(frames), frame_maps(current))
+    torch.testing.assert_close(references, kept)
+    torch.testing.assert_close(masked[0], rois)
+    for found, refined, target in zip(objects, features, targets, strict=True):
+        overlap, nearest = box_iou(found.boxes, target["boxes"]).max(1)
+        assert (overlap >= 0.5).all() and torch.equal(found.identities, target["track_ids"][nearest])
+        torch.testing.assert_close(found.features, refined)
+
+
+def test_the_map_of_a_frame_is_the_mean_of_its_pyramid():
+    maps = {level: torch.full((1, 2, HEIGHT >> i, WIDTH >> i), float(i)) for i, level in enumerate("0123", start=2)}
+    torch.testing.assert_close(frame_maps(maps), torch.full((1, 2, HEIGHT // FRAME_STRIDE, WIDTH // FRAME_STRIDE), 3.5))
+
+
+def test_attention_of_both_levels_remembers_as_many_positions_of_each_pyramid_level():
+    model = detector(modules="all")
+    memory = model.remember(model.extract_clips(batch((0, 0)))[1])
+    cells = 2 * (HEIGHT // 32) * (WIDTH // 32)  # of two support frames
+    for levels in (memory.frame, memory.objects):
+        assert [levels[level].key.shape[1] for level in "0123"] == [cells] * 4
+
+
 def test_parameters_that_each_module_adds():
     def parameters(module):
         return sum(p.numel() for p in module.parameters())
@@ -237,8 +294,9 @@ def test_uint8_and_float_images_are_the_same():
 def test_padding_is_zero_after_normalisation():
     clips = batch((1, 1), height=50)  # padded to 64
     assert clips.current.shape[-2:] == (64, WIDTH) and clips.image_sizes == [(50, WIDTH)]
-    normalized = detector().normalize(clips.current, clips.image_sizes)
-    assert (normalized[:, :, 50:] == 0).all() and (normalized[:, :, :50] != 0).any()
+    normalized = detector().normalize(clips.current, [(50, 70)])
+    assert (normalized[:, :, 50:] == 0).all() and (normalized[..., 70:] == 0).all()
+    assert (normalized[:, :, :50, :70] != 0).any()
 
 
 def test_frozen_backbone_trains_neither_stem_nor_norms():

@@ -34,6 +34,8 @@ def test_a_soft_box_is_that_of_its_likeliest_class():
 def test_unsure_boxes_and_those_beyond_the_most_are_dropped():
     for labels in (SoftLabels, HardLabels):
         assert len(labels(score_threshold=0.3)(*proposed(), SIZE)[0]) == (1 if labels is SoftLabels else 2)
-        assert len(labels(detections=1)(*proposed(), SIZE)[0]) == 1
+        assert [len(labels(detections=most)(*proposed(), SIZE)[0]) for most in (1, 2)] == [1, 2]
+        boxes, classes = proposed()
+        assert len(labels()(boxes + 100, classes, SIZE)[0]) == 0  # outside the frame
         boxes, classes = labels()(torch.zeros(0, 2, 4), torch.zeros(0, 2), SIZE)
         assert boxes.shape == (0, 4) and classes.shape == (0, 2)

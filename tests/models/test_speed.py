@@ -79,7 +79,7 @@ def test_what_is_found_stays_the_same(detector):
     if torch.backends.nnpack.is_available():
         assert isinstance(fast.rpn.head.conv[0][0], WinogradConv2d)
     before, after = tubes(detector), tubes(fast)
-    assert len(before) > 1
+    assert len(before) > 1 and [tube.score for tube in before] == sorted((t.score for t in before), reverse=True)
     assert [tube.track_id for tube in after] == [tube.track_id for tube in before]
     for one, other in zip(before, after, strict=True):
         assert other.frames == one.frames

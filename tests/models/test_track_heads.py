@@ -11,7 +11,6 @@ from compfeat.models.track_heads import (
     depthwise_correlation,
     gaussian_maps,
     match_loss,
-    match_losses,
     match_targets,
     pool_pairs,
     pooled_cells,
@@ -42,6 +41,12 @@ def test_initial_scores_do_not_saturate_the_softmax():
     features = torch.randn(4, 64, 7, 7).abs() * 3  # the scale of pyramid features of an untrained network
     scores = scored(head, features, features)
     assert scores.abs().max() < 10
+
+
+def test_initial_maps_are_nearly_empty():
+    torch.manual_seed(0)
+    (maps,) = CorrelationTrackHead(channels=4).location_maps([torch.randn(4, 6, 8)], [torch.randn(2, 4, 7, 7)])
+    assert maps.mean() < 0.1
 
 
 def test_match_targets_name_the_column_of_the_same_identity():
@@ -187,14 +192,15 @@ def test_correlation_scores_are_those_of_figure_4(width):
 
 
 def test_gaussians_peak_at_the_centre_of_the_box_and_are_zero_for_the_absent():
-    boxes = torch.tensor([[32.0, 16.0, 112.0, 64.0], [0.0, 0.0, 16.0, 16.0]])
-    maps = gaussian_maps(boxes, torch.tensor([True, False]), (6, 10), stride=16, sigma=0.25)
-    assert maps.shape == (2, 6, 10)
+    boxes = torch.tensor([[32.0, 16.0, 112.0, 64.0], [0.0, 0.0, 16.0, 16.0], [70.0, 38.0, 74.0, 42.0]])
+    maps = gaussian_maps(boxes, torch.tensor([True, False, True]), (6, 10), stride=16, sigma=0.25)
+    assert maps.shape == (3, 6, 10)
     assert divmod(maps[0].argmax().item(), 10) == (2, 4)  # pixel (40, 72), the middle of a cell
     assert maps[0, 2, 4].item() == pytest.approx(1)
     one_cell = math.exp(-0.5 * (16 / (0.25 * 80)) ** 2)
     assert maps[0, 2, 5].item() == pytest.approx(one_cell) and maps[0, 2, 3].item() == pytest.approx(one_cell)
     assert (maps[1] == 0).all()
+    assert maps[2, 2, 4].item() == 1 and maps[2, 2, 5].item() == pytest.approx(math.exp(-0.5 * 2**2))  # half a cell
 
 
 def sampled(features, boxes, identities):
@@ -233,14 +239,16 @@ def test_training_scores_the_objects_of_each_clip_as_inference_does(make):
     counts = [(2, 3), (0, 2), (1, 0)]  # objects of the current and of the reference frame
     boxes = [FRAME_STRIDE * torch.rand(found, 4).cumsum(1) for found, _ in counts]
     objects = [sampled(torch.randn(len(b), 4, 7, 7), b, list(range(len(b)))) for b in boxes]
-    references, frames = [torch.randn(remembered, 4, 7, 7) for _, remembered in counts], torch.randn(3, 4, 6, 8)
+    references = [torch.randn(remembered, 4, 7, 7, requires_grad=True) for _, remembered in counts]
+    frames = torch.randn(3, 4, 6, 8)
     targets = [frame_target(b, list(range(len(b)))) for b in boxes]
     remembered = [frame_target(torch.zeros(len(r), 4), list(range(len(r)))[::-1]) for r in references]
     losses = head.losses(objects, frames, references, targets, remembered)
     scores = [scored(head, o.features, r, o.boxes, f) for o, r, f in zip(objects, references, frames, strict=True)]
-    expected = match_losses(scores, objects, remembered)
-    for name, value in expected.items():
-        torch.testing.assert_close(losses[name], value)
+    columns = [torch.tensor([k - i if i < k else 0 for i in range(n)], dtype=torch.int64) for n, k in counts]
+    torch.testing.assert_close((losses["loss_track"], losses["match_accuracy"]), match_loss(scores, columns))
+    losses["loss_track"].backward()
+    assert references[0].grad.abs().sum() > 0  # also what is remembered learns to be told apart
 
 
 @pytest.mark.parametrize(("found", "remembered"), [(0, 0), (0, 2), (2, 0)])

@@ -1,3 +1,6 @@
+import itertools
+import json
+import shutil
 from functools import partial
 
 import cv2
@@ -97,6 +100,21 @@ def test_frames_of_a_clip_move_independently_and_share_identities(shared_data):
     same = pseudo_clips(shared_data, AffineMotion(0, 0, 0))[0, 0]
     assert torch.equal(same.current, same.reference) and torch.equal(same.current, same.support[1])
     assert torch.equal(same.target["masks"], same.reference_target["masks"])
+    mirrored = pseudo_clips(shared_data, AffineMotion(0, 0, 0), flip=1.0)[0, 0]
+    assert torch.equal(mirrored.current, same.current.flip(-1))
+    assert torch.equal(mirrored.target["masks"], same.target["masks"].flip(-1))
+
+
+def test_masks_are_those_of_their_own_frame(shared_data):
+    number = itertools.count()
+
+    def motion(image, masks, rng):
+        n = next(number)
+        return np.full_like(image, n), np.roll(masks, n, axis=2)
+
+    clip = pseudo_clips(shared_data, motion)[0, 0]
+    assert [int(image[0, 0, 0]) for image in (clip.current, clip.reference, *clip.support)] == [0, 1, 2, 3]
+    assert torch.equal(clip.reference_target["masks"], clip.target["masks"].roll(1, 2))
 
 
 def areas(target):
@@ -125,6 +143,22 @@ def test_loose_pairs_can_be_left_out(shared_data):
     assert strict.labels[[names["bicycle"], names["skis"], names["motorcycle"]]].tolist() == [0, 0, 3]
     with pytest.raises(ValueError, match="no image shows a class"):
         pseudo_clips(shared_data, categories=[Category(1, "giant_panda")])
+
+
+def test_images_that_show_but_a_crowd_or_are_not_on_disk_are_left_out(shared_data, tmp_path):
+    everything, root = pseudo_clips(shared_data), tmp_path / "coco_mini"
+    names = [everything[0, index].name for index in range(3)]
+    shutil.copytree(shared_data / "coco_mini", root)
+    (gone,) = root.rglob(names[0])
+    gone.unlink()
+    path = root / "annotations" / "instances_train2017.json"
+    content = json.loads(path.read_text())
+    (image,) = (image["id"] for image in content["images"] if image["file_name"] == names[1])
+    for entry in content["annotations"]:
+        entry["iscrowd"] |= entry["image_id"] == image
+    path.write_text(json.dumps(content))
+    left = pseudo_clips(tmp_path)
+    assert len(left) == len(everything) - 2 and left[0, 0].name == names[2]
 
 
 def test_a_clip_depends_on_seed_epoch_and_index_alone(shared_data):
@@ -156,8 +190,9 @@ def test_a_share_of_an_epoch_is_pseudo_clips(share, drawn):
     assert [mixed[3, i] for i in range(6)] == [(3, i) for i in range(6)]
     taken = [mixed[epoch, 6 + i] for epoch in range(7) for i in range(drawn)]
     assert len(set(taken)) == len(taken)  # the same image twice is not the same clip twice
-    for start in range(0, len(taken) - 6, 7):  # all images once before any is used again
-        assert sorted(index for _, index in taken[start : start + 7]) == list(range(7))
+    orders = [tuple(index for _, index in taken[start : start + 7]) for start in range(0, len(taken) - 6, 7)]
+    assert all(sorted(order) == list(range(7)) for order in orders)  # all images once before any is used again
+    assert len(set(orders)) == len(orders)
 
 
 def test_a_share_must_leave_room_for_videos():
