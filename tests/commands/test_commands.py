@@ -223,6 +223,7 @@ def test_help_explains_the_keys_and_groups_of_what_is_chosen(cache):
         ("scripts/predict.py", ["ckpt=coco", "video=missing.mp4"], "no video at missing.mp4"),
         ("scripts/export.py", ["ckpt=missing.ckpt", "output=missing/folder"], "missing.ckpt"),
         ("scripts/check_data.py", ["data=ytvis", "data.root=missing/folder"], "missing/folder"),
+        ("scripts/probe.py", ["attention", "ckpt=last.ckpt"], 'ckpt="last.ckpt": should be a list, [...]'),
         ("scripts/benchmark.py", ["speed"], "no benchmark 'speed'"),
     ],
 )
