@@ -42,6 +42,8 @@ A part of the network for frames of {width} × {height} pixels, traced: it runs 
 where you trust it, for it is a program.
 
 ```python
+import torch
+
 program = torch.export.load("{folder}/detector.pt2").module()
 {call}
 ```
