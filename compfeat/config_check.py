@@ -141,6 +141,7 @@ def _misfits(value: Any, annotation: Any) -> Iterator[str]:
         faults = [fault for fault in error.errors() if fault["type"] != "needs_python_object"]
         close = [fault for fault in faults if not fault["type"].endswith("_type")] or faults
         expected = " or ".join(dict.fromkeys(re.sub(r"^(Input|String|List) ", "", fault["msg"]) for fault in close))
+        expected = expected.replace("a valid array", "a list, [...]")  # as it is typed, not as json calls it
         place = "".join(f"[{part}]" for part in (close[0]["loc"] if close else ()) if isinstance(part, int))
         given = close[0]["input"] if close else value
         yield f"{place}={json.dumps(given)}: {expected or 'should be a part with a _target_, as in conf/'}"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from hydra.utils import get_object
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from compfeat.config_check import ConfigError
 
@@ -23,7 +26,8 @@ def told_better(error: Exception, conf: Path, config_name: str, overrides: Seque
     """The same error, but where Hydra says something else than what is wrong.
 
     A sweep that it could not compose it takes for one run with ambiguous values; a key that is not there it advises to
-    add, and nobody would heed it; of a group that is null it does not say what to do; options are a list of lines.
+    add, also where nothing would heed it; of a group that is null it does not say what to do; options are a list of
+    lines.
     """
     if not str(error).startswith(MISLEADING):
         return error
@@ -36,6 +40,8 @@ def told_better(error: Exception, conf: Path, config_name: str, overrides: Seque
             except HydraException as hidden:
                 error = hidden
         if unknown := UNKNOWN.match(str(error)):
+            if _can_be_added(unknown[1], config_name, overrides):
+                return ConfigError(f"{unknown[1]} is not set in conf/: +{unknown[1]}=VALUE, with a plus, sets it")
             cfg = compose(config_name)
             known = _keys(OmegaConf.to_container(cfg))  # type: ignore[arg-type]
             last = {key.rpartition(".")[2]: key for key in reversed(known)}
@@ -48,6 +54,17 @@ def told_better(error: Exception, conf: Path, config_name: str, overrides: Seque
     if str(error).startswith("Config group override must be"):
         return ConfigError("a group cannot be null: ~GROUP leaves it out")
     return error
+
+
+def _can_be_added(key: str, config_name: str, overrides: Sequence[str]) -> bool:
+    """Whether what is built there takes an argument of that name, for which conf/ has no key."""
+    parent, _, name = key.rpartition(".")
+    try:
+        cfg = compose(config_name, [override for override in overrides if not override.startswith(f"{key}=")])
+        target = OmegaConf.select(cfg, f"{parent}._target_")
+        return target is not None and name in signature(get_object(target)).parameters
+    except (HydraException, OmegaConfBaseException, ImportError, ValueError):  # more is wrong than this key
+        return False
 
 
 def _keys(node: Mapping[str, Any], prefix: str = "") -> list[str]:

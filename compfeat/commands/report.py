@@ -51,6 +51,7 @@ def report(cfg: ReportConfig) -> None:
         f"zero over three seeds or more, {words.SAME} of the paper's sign, {words.UNLIKE} not",
         soft_wrap=True,
     )
+    console.print(words.WAYS, soft_wrap=True)
     console.print(f"see {output / 'report.html'}, {output / 'report.md'}", soft_wrap=True)
 
 

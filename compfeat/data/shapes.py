@@ -160,7 +160,8 @@ class ShapesGenerator:
         context = get_context("spawn")  # a fork of a process that has used OpenCV's threads can hang in OpenCV
         with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
             written = pool.map(self._write_video, [folder] * count, [split] * count, range(count), chunksize=4)
-            entries = list(tracked(written, f"drawing {split} of the built-in data set", count, "videos"))
+            unit = "images" if split == STILLS else "videos"
+            entries = list(tracked(written, f"drawing {split} of the built-in data set", count, unit))
         annotations = [annotation for _, of_video in entries for annotation in of_video]
         content = {
             "info": {"description": "CompFeat shapes", "version": FORMAT_VERSION, "knobs": asdict(self)},

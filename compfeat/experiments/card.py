@@ -42,6 +42,8 @@ A part of the network for frames of {width} × {height} pixels, traced: it runs 
 where you trust it, for it is a program.
 
 ```python
+import torch
+
 program = torch.export.load("{folder}/detector.pt2").module()
 {call}
 ```
@@ -189,7 +191,7 @@ def _results(one: MeasuredRun, checkpoint: str) -> str:
             f"AP {words.number(100 * one.run.best)} on the videos of validation, by which this checkpoint was chosen "
             "among those of the run: lower is to be expected on others."
         )
-    return "\n\n".join(said) or "It was not measured: `python scripts/evaluate.py` does."
+    return "\n\n".join(said) or "It was not measured when it was trained: `python scripts/evaluate.py` does."
 
 
 def _training(one: MeasuredRun, checkpoint: str) -> dict[str, str]:

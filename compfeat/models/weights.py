@@ -90,8 +90,9 @@ def load_pretrained(
 
     Raises:
         FileNotFoundError: there is no such file.
-        WeightsError: the download failed, the file is no state dict, it shares nothing with the model, it was trained
-            with group norms and the model has batch norms, or the class map names a class that one of them lacks.
+        WeightsError: the download failed, the file is no state dict, it shares nothing with the model, its backbone is
+            another one, it was trained with group norms and the model has batch norms, or the class map names a class
+            that one of them lacks.
     """
     pretrained, known = _read(source)
     if class_map is None and classes is not None and known is not None and known != list(classes):
@@ -120,6 +121,10 @@ def load_pretrained(
         raise WeightsError(
             f"{source} was trained with group norms, which have no statistics for this model's batch norms: "
             "add model.detector.backbone.frozen=false model.detector.backbone.norm=group"
+        )
+    if any(name.startswith("backbone.body.") for name in report.initialised):  # and might stay as it is, frozen
+        raise WeightsError(
+            f"{source} has another backbone than this model: recipe=small has the small one, recipe=paper ResNet-50"
         )
     return report
 

@@ -195,6 +195,8 @@ def test_help_explains_the_keys_and_groups_of_what_is_chosen(cache):
         ("train.py", ["trainer.max_epoch=3"], "there is no key trainer.max_epoch: trainer.max_epochs?"),
         ("train.py", ["sweep=table3", "seed=0,1", "trainer.max_epoch=3"], "no key trainer.max_epoch: trainer.max_ep"),
         ("train.py", ["max_epoch=3"], "there is no key max_epoch: trainer.max_epochs?"),
+        ("train.py", ["trainer.max_steps=3"], "trainer.max_steps is not set in conf/: +trainer.max_steps=VALUE"),
+        ("scripts/predict.py", ["support=uniform", "support.window=60"], "+support.window=VALUE, with a plus, sets it"),
         ("scripts/report.py", ["tresh=1"], "there is no key tresh here, but runs, output; see --help"),
         ("train.py", ["sweep=table1", "seed=0,1", "trainer=foo"], "no trainer=foo, but auto, cpu, ddp, ddp_cpu, gpu"),
         ("train.py", ["evaluation=[foo]"], "there is no evaluation=foo, but cues, frames2"),
@@ -221,6 +223,7 @@ def test_help_explains_the_keys_and_groups_of_what_is_chosen(cache):
         ("scripts/predict.py", ["ckpt=coco", "video=missing.mp4"], "no video at missing.mp4"),
         ("scripts/export.py", ["ckpt=missing.ckpt", "output=missing/folder"], "missing.ckpt"),
         ("scripts/check_data.py", ["data=ytvis", "data.root=missing/folder"], "missing/folder"),
+        ("scripts/probe.py", ["attention", "ckpt=last.ckpt"], 'ckpt="last.ckpt": should be a list, [...]'),
         ("scripts/benchmark.py", ["speed"], "no benchmark 'speed'"),
     ],
 )

@@ -1,6 +1,7 @@
 """A network as it is handed over: the folder, its model card, the program."""
 
 import json
+import re
 from importlib.util import find_spec
 
 import cv2
@@ -117,7 +118,7 @@ def test_a_wrong_call_leaves_nothing_behind(run, cache, tmp_path):
     assert (kept / "a.txt").read_text() == "mine"
 
 
-def test_a_program_is_told_of_and_computes_what_the_network_does(run, cache, tmp_path):
+def test_a_program_is_told_of_and_computes_what_the_network_does(run, cache, tmp_path, monkeypatch):
     call = [f"ckpt={run / 'checkpoints' / 'last.ckpt'}", f"output={tmp_path / 'cats'}", "exported=[100,60]"]
     said = export(*call, cache=cache)
     assert "detector.pt2: differs by 0 at most" in said.stdout and not said.stderr
@@ -128,7 +129,11 @@ def test_a_program_is_told_of_and_computes_what_the_network_does(run, cache, tmp
     frame = torch.randint(0, 256, (1, 3, 60, 100), dtype=torch.uint8)
     maps = network.extract(torch.nn.functional.pad(frame, (0, 28, 0, 4)), [(60, 100)]).maps
     support = {level: torch.stack([maps[level]] * 4, 1) for level in "0123"}
-    found = torch.export.load(tmp_path / "cats" / "detector.pt2").module()(frame, support)
+    (shown,) = re.findall(r"```python\n(import torch\n.*?)```", text, re.DOTALL)
+    known = {"frame": frame, "support": support}
+    monkeypatch.chdir(tmp_path)
+    exec(shown, known)
+    found = known["found"]
     torch.testing.assert_close(found["maps"], maps, rtol=1e-3, atol=1e-3)  # Winograd's way rounds otherwise
     assert found["boxes"].shape == (len(found["objectness"]), 4)
     assert not torch.equal(found["refined"]["0"], found["maps"]["0"])

@@ -259,7 +259,7 @@ def test_what_is_measured_needs_no_videos_to_train_on(splits, drawn, tmp_path):
     assert {path.name for path in data.folder.iterdir()} == drawn and len(data.val_videos) == 2
 
 
-def test_stills_and_final_videos_of_the_built_in_data_set_are_splits_of_their_own(tmp_path):
+def test_stills_and_final_videos_of_the_built_in_data_set_are_splits_of_their_own(tmp_path, capsys):
     knobs = dict(train_videos=3, valid_videos=2, test_videos=4, length=3, width=64, height=48)
     motion = AffineMotion(rotate=5.0, translate=0.1, shear=5.0)
     coco = partial(COCOPseudoClips, split="stills", motion=motion)
@@ -271,6 +271,7 @@ def test_stills_and_final_videos_of_the_built_in_data_set_are_splits_of_their_ow
         return data
 
     videos, mixed = module(), module(coco=coco, coco_share=0.5)
+    assert "drawing stills of the built-in data set: 5 of 5 images" in capsys.readouterr().err
     for data in (videos, mixed):
         data.setup()
     assert len(videos.train_clips()) == 3 and len(mixed.train_clips()) == 6

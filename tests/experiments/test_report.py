@@ -202,6 +202,11 @@ def test_a_short_version_is_printed(written, capsys):
     assert "baseline, mine" in told and "report.html" in told
 
 
+def test_each_form_says_what_the_ways_to_measure_are(written, page, markdown, capsys):
+    report(OmegaConf.create({"runs": str(written), "output": None}))
+    assert all(words.WAYS in text for text in (capsys.readouterr().out, page, markdown))
+
+
 def test_a_folder_without_runs_or_with_two_of_the_same_is_told(tmp_path):
     def write(folder=tmp_path):
         report(OmegaConf.create({"runs": str(folder), "output": None}))

@@ -135,6 +135,12 @@ def test_where_a_frame_tells_what_pyav_does_not_know_it_is_turned(tmp_path):
     assert next(iter(open_frames(tmp_path / "a.png"))).shape == (64, 48, 3)
 
 
+def test_a_folder_of_videos_is_not_one_video(tmp_path):
+    write_video(tmp_path / "a.mp4", coloured(3), fps=10)
+    with pytest.raises(VideoError, match="no jpg or png images in .*: give a folder of one video's frames"):
+        open_frames(tmp_path)
+
+
 @pytest.mark.parametrize("suffix", ["m3u8", "ffconcat", "txt"])
 def test_what_names_other_files_or_is_text_is_no_video(suffix, tmp_path):
     write_video(tmp_path / "private.mp4", coloured(3), fps=10)

@@ -113,6 +113,13 @@ def test_group_norms_are_not_taken_for_batch_norms_without_statistics(tmp_path):
     assert load_pretrained(again, path).initialised == []
 
 
+def test_weights_of_another_backbone_are_refused_which_would_leave_frozen_layers_as_they_began(source, offer):
+    offer(source)
+    deeper = MaskRCNN(resnet_fpn("basic", [2, 1, 1, 1], 16, frozen=True), num_classes=5)
+    with pytest.raises(WeightsError, match="coco has another backbone than this model: recipe=small"):
+        load_pretrained(deeper, "coco")
+
+
 def test_errors_are_one_line(source, offer, monkeypatch, tmp_path):
     def fails(*_, **__):
         raise URLError("Name or service\nnot known")

@@ -20,7 +20,7 @@ def markdown(contents: Contents) -> str:
         "over three seeds or more (chance alone: one in ten of three, one in 25 of five); behind a count: of such "
         "differences alone. "
         f"{words.SAME}, {words.UNLIKE}: it has the sign of the paper's, or not; with `*` the paper's claim holds here "
-        f"or is contradicted, without it neither can be told. {words.NOTHING}: not measured.",
+        f"or is contradicted, without it neither can be told. {words.NOTHING}: not measured. {words.WAYS}",
     ]
     for table in contents.comparisons:
         parts += [f"## Table {table.key.removeprefix('table')}. {table.title}", _comparison(table)]

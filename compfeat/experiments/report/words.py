@@ -10,6 +10,11 @@ NOTHING = "–"
 CLEARLY = "*"  # behind what is more than three standard errors from zero
 SAME, UNLIKE = "✓", "✗"  # sign as in the paper, or not
 DIFFERENT = "Runs that are compared here were not trained or measured alike"
+WAYS = (  # conf/evaluation
+    "Ways to measure: scores, matched by the network alone; cues, also by confidence, overlap and class; letter and "
+    "letter_cues, the same with the paper’s hard labels, a detection for every class that an object may be; frames2 to "
+    "frames5, scores from so many support frames."
+)
 MINUS = str.maketrans("-", "−")
 
 
