@@ -33,8 +33,8 @@ class ProgressLines:
         self.description = description
         self.total = total
         self.unit = unit
-        self.done = done
-        self._told = monotonic()
+        self.done = self._before = done
+        self._began = self._told = monotonic()
         self._first: tuple[int, float] | None = None  # steps done with the first ones, and when
         self._tenth = self._tenths()
 
@@ -56,15 +56,14 @@ class ProgressLines:
         return f"{self.done} of {self.total} {self.unit}" if self.total else f"{self.done} {self.unit}"
 
     def _pace(self) -> list[str]:
-        """Since the first steps, which wait for processes to start and libraries to load."""
-        done, when = self._first or (self.done, 0.0)
-        if self.done == done:
-            return []
-        pace = (self.done - done) / max(1e-9, monotonic() - when)
-        if not self.total or self.done >= self.total:
-            return [f"{pace:.3g} a second"]
-        left = round((self.total - self.done) / pace)
-        return [f"{pace:.3g} a second", f"{left} s left" if left < 120 else f"{round(left / 60)} min left"]
+        now = monotonic()
+        told = [f"{(self.done - self._before) / max(1e-9, now - self._began):.3g} a second"]
+        done, when = self._first or (self.done, now)
+        if self.total and done < self.done < self.total:
+            # The first steps may have waited for processes to start and libraries to load; those to come do not.
+            left = round((self.total - self.done) * (now - when) / (self.done - done))
+            told.append(f"{left} s left" if left < 120 else f"{round(left / 60)} min left")
+        return told
 
 
 @contextmanager

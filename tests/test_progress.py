@@ -44,15 +44,15 @@ def test_silence_never_lasts_and_an_unknown_length_is_counted(clock, capsys):
     assert told == [f"dog: {2 * seconds} frames, 2 a second" for seconds in (31, 62, 93)]
 
 
-def test_neither_steps_done_before_nor_the_first_ones_count_for_the_pace(clock, capsys):
+def test_steps_done_before_count_for_nothing_and_what_the_first_waited_for_not_for_the_time_left(clock, capsys):
     lines = ProgressLines("training", 1000, "steps", done=900)
     clock[0] += 80
     lines.advance()
     clock[0] += 49
     lines.advance(49)
     first, later = capsys.readouterr().err.splitlines()
-    assert first == "training: 901 of 1000 steps"
-    assert later == "training: 950 of 1000 steps, 1 a second, 50 s left"
+    assert first == "training: 901 of 1000 steps, 0.0125 a second"
+    assert later == "training: 950 of 1000 steps, 0.388 a second, 50 s left"
 
 
 def test_tracked_items_are_passed_on(capsys):
