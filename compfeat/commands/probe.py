@@ -36,8 +36,9 @@ from compfeat.models.detector import CompFeat
 from compfeat.models.weights import load_pretrained
 from compfeat.quantities import Count, PathName, Seed
 
-# The groups and keys of train.py of which a variant is made.
-HEEDED = ("experiment", "recipe", "model", "backbone", "module.optimizer")
+# The groups and keys of train.py of which a variant is made, and what it is made with where it says nothing else.
+HEEDED = ("experiment", "recipe", "model", "backbone", "module.optimizer", "module.loss_weights")
+RECIPE = "recipe=comparison"
 
 Measured = dict[str, dict[int, dict[str, float]]]  # by variant and seed: a number by name
 
@@ -127,8 +128,7 @@ def _run(module: Probe, cfg: ProbeConfig) -> None:
             detector = predictor.detector
             measured.setdefault(name, {})[seed] = module.measure(detector, _maps(detector, held_out))
     else:
-        heeded = (*HEEDED, "module.loss_weights") if module.weighed else HEEDED
-        configs = {name: _config(name, data, heeded) for name in cfg.variants}
+        configs = {name: _config(name, data) for name in cfg.variants}
         for seed in cfg.seeds:
             variants = {name: _variant(name, config, cfg.weights, seed) for name, config in configs.items()}
             train_side_by_side(module, variants, data, cfg.steps, cfg.batch_size, seed)
@@ -161,9 +161,9 @@ def _maps(detector: CompFeat, held_out: Sequence[HeldOut]) -> list[tuple[HeldOut
     return [(clips, Maps.of(detector, clips.batch)) for clips in held_out]
 
 
-def _config(variant: str, data: VISDataModule, heeded: Sequence[str]) -> Any:
-    """The model and the module that ``train.py`` would make with the overrides of a variant; a bare word is an
-    experiment.
+def _config(variant: str, data: VISDataModule) -> Any:
+    """The model and the module that ``train.py`` would make of networks that are compared, with the overrides of a
+    variant; a bare word is an experiment.
 
     Raises:
         ConfigError: an override is of something else than what is heeded, or does not fit.
@@ -171,12 +171,17 @@ def _config(variant: str, data: VISDataModule, heeded: Sequence[str]) -> Any:
     overrides = [word if "=" in word else f"experiment={word}" for word in shlex.split(variant)]
     for override in overrides:
         place = override.partition("=")[0].lstrip("+~").rpartition("@")[2]
-        if not f"{place}.".startswith(tuple(f"{key}." for key in heeded)):
+        if not f"{place}.".startswith(tuple(f"{key}." for key in HEEDED)):
             raise ConfigError(
-                f"variant {variant!r}: {override} would change nothing here, where only {', '.join(heeded)} are "
+                f"variant {variant!r}: {override} would change nothing here, where only {', '.join(HEEDED)} are "
                 "heeded; other keys are given to the probe itself"
             )
-    cfg: Any = compose("train", [f"data={HydraConfig.get().runtime.choices['data']}", *overrides])
+    given = [override for override in overrides if not override.startswith("experiment=")]
+    recipe = [] if any(override.startswith("recipe=") for override in given) else [RECIPE]
+    common = [f"data={HydraConfig.get().runtime.choices['data']}", *recipe]
+    cfg: Any = compose("train", [*common, *overrides])
+    if cfg.data != compose("train", [*common, *given]).data:
+        raise ConfigError(f"variant {variant!r} is another one by its data, which here all variants share")
     module = OmegaConf.to_container(cfg.module, resolve=True)
     config = OmegaConf.create({"model": recipe_for(cfg.model, data.categories), "module": module})
     check_config(config, {})

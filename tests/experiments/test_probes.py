@@ -17,7 +17,7 @@ from compfeat.data.shapes import ShapesGenerator
 from compfeat.experiments.probes.attention import Look, indicator, looks_of
 from compfeat.experiments.probes.clips import Maps, held_out_clips, jittered
 from compfeat.experiments.probes.looks import DARK, line
-from compfeat.experiments.probes.matching import MatchingProbe, matches
+from compfeat.experiments.probes.matching import MatchingProbe, matches, of_other_videos
 from compfeat.experiments.probes.side_by_side import Variant, train_side_by_side
 from compfeat.experiments.record import Run
 from compfeat.inference.predictor import VideoPredictor
@@ -96,6 +96,13 @@ def test_matches_are_told_by_case():
     assert [right for case, right in found if case == "look-alike"] == [1, 0]
     assert [right for case, right in found if case == "crossing"] == [1, 0]
     assert [right for case, right in found if case == "jump"] == [1]
+
+
+def test_absent_objects_are_of_other_videos():
+    references = list(torch.arange(5.0)[:, None])
+    of_others = of_other_videos(["a/0", "a/3", "b/1", "b/2", "a/5"], references)
+    assert [one.tolist() for one in of_others] == [[2], [2], [4], [4], [2]]
+    assert [len(one) for one in of_other_videos(["a/0", "a/3"], references[:2])] == [0, 0]
 
 
 @pytest.fixture(scope="module")
@@ -221,12 +228,12 @@ def test_a_variant_that_cannot_be_is_told_in_one_line(trained, cache):
     for other in ("backbone=resnet50_fpn", "model.detector.backbone.out_channels=32"):
         assert "another backbone" in said("attention", *SMALL, f"variants=[baseline,'baseline {other}']")
     for name, given in (
-        ("attention", "module.loss_weights.loss_classifier=2.0"),  # has weights of its own
         ("matching", "data.sampler.support_frames=2"),
         ("matching", "scheduler@module.scheduler=multistep"),
     ):
         told = said(name, *SMALL, f"variants=['correlation {given}']")
         assert f"variant 'correlation {given}': {given} would change nothing here" in told
+    assert "which here all variants share" in said("attention", *SMALL, "variants=[compfeat,uniform3]")
     assert "loss_weights.loss_corr" in said(
         "matching", *SMALL, "variants=['correlation module.loss_weights.loss_corr=-1']"
     )

@@ -25,7 +25,6 @@ class ClassProbe:
     """
 
     degraded = True
-    weighed = False
 
     def trained(self, detector: CompFeat) -> list[nn.Module]:
         heads = detector.roi_heads

@@ -14,19 +14,16 @@ from compfeat.models.detector import CompFeat
 from compfeat.models.labels import SoftLabels
 from compfeat.structures import ClipBatch
 
-# The means of the box head's losses are over the background too, most of what is sampled.
-WEIGHTS = {"loss_classifier": 8.0, "loss_box_reg": 8.0, "loss_mask": 1.0}
-
 
 class MaskProbe:
     """Masks detected in degraded frames, by the number of clear frames among the four support frames.
 
     What is trained is the attention and the heads that read it, on what the frozen network proposes. Measured is the
-    IoU of every true mask of 100 pixels or more with the detected one that is most like it; 0 where there is none.
+    IoU of every true mask of 100 pixels or more with the detected one that is most like it, of ten that are objects
+    with a probability of 0.05 or more; 0 where there is none.
     """
 
     degraded = True
-    weighed = False
     smallest = 100  # pixels
 
     def trained(self, detector: CompFeat) -> list[nn.Module]:
@@ -39,8 +36,7 @@ class MaskProbe:
         frames = detector.aggregate(maps.current, memory)
         with torch.no_grad():
             proposals, _ = detector.rpn(ImageList(frames.images, frames.image_sizes), frames.maps)
-        _, losses = detector.roi_heads.losses(frames.maps, proposals, batch.targets, memory.objects)
-        return {name: weight * losses[name] for name, weight in WEIGHTS.items()}
+        return detector.roi_heads.losses(frames.maps, proposals, batch.targets, memory.objects)[1]
 
     @torch.no_grad()
     def measure(self, detector: CompFeat, held_out: Sequence[tuple[HeldOut, Maps]]) -> dict[str, float]:

@@ -25,7 +25,6 @@ class MatchingProbe:
     """
 
     degraded = False
-    weighed = True
 
     def trained(self, detector: CompFeat) -> list[nn.Module]:
         return [head_of(detector)]
@@ -37,6 +36,7 @@ class MatchingProbe:
         losses = head_of(detector).losses(objects, frames, references, batch.targets, batch.reference_targets)
         return {name: value for name, value in losses.items() if name.startswith("loss_")}
 
+    @torch.no_grad()
     def measure(self, detector: CompFeat, held_out: Sequence[tuple[HeldOut, Maps]]) -> dict[str, float]:
         head = head_of(detector)
         found: dict[str, list[float]] = defaultdict(list)
@@ -76,6 +76,7 @@ class MapProbe(MatchingProbe):
     ``absent`` are the mean heights of the peak where it is visible and for an object of another video.
     """
 
+    @torch.no_grad()
     def measure(self, detector: CompFeat, held_out: Sequence[tuple[HeldOut, Maps]]) -> dict[str, float]:
         head = head_of(detector)
         if not isinstance(head, CorrelationTrackHead):
@@ -92,9 +93,19 @@ class MapProbe(MatchingProbe):
                     y, x = (row + 0.5) * FRAME_STRIDE, (column + 0.5) * FRAME_STRIDE
                     found["peak_inside"].append(float(x1 <= x <= x2 and y1 <= y <= y2))
                     found["visible"].append(place.max().item())
-            others = head.location_maps(frames, references[1:] + references[:1])
+            others = head.location_maps(frames, of_other_videos(batch.names, references))
             found["absent"] += [place.max().item() for places in others for place in places]
         return means(found)
+
+
+def of_other_videos(names: Sequence[str], references: Sequence[Tensor]) -> list[Tensor]:
+    """For each clip, ``names`` being ``VIDEO/FRAME``, the references of the next one of another video; none of none."""
+    videos = [name.rpartition("/")[0] for name in names]
+    found = []
+    for i, own in enumerate(references):
+        around = [*range(i + 1, len(references)), *range(i)]
+        found.append(next((references[j] for j in around if videos[j] != videos[i]), own[:0]))
+    return found
 
 
 def head_of(detector: CompFeat) -> AnyTrackHead:

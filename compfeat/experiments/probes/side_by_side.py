@@ -19,7 +19,6 @@ class Probe(Protocol):
     """What is trained of a network, on what, and what is asked of it afterwards."""
 
     degraded: bool  # whether the current frames it is measured on are
-    weighed: bool  # whether its losses have the weights that they have in training
 
     def trained(self, detector: CompFeat) -> list[nn.Module]:
         """The parts that learn; all else is frozen."""
@@ -27,7 +26,7 @@ class Probe(Protocol):
     def losses(
         self, detector: CompFeat, maps: Maps, batch: ClipBatch, generator: torch.Generator
     ) -> Mapping[str, Tensor]:
-        """What they learn from a batch of clips: scalars by name."""
+        """What they learn from a batch of clips: scalars by name, before they get their weights."""
 
     def measure(self, detector: CompFeat, held_out: Sequence[tuple[HeldOut, Maps]]) -> dict[str, float]:
         """What they have learned, by name."""
@@ -68,7 +67,7 @@ class _Learner:
         self.detector = variant.detector.eval().requires_grad_(False)
         self.generator = torch.Generator().manual_seed(seed)
         self.parameters = [p for part in probe.trained(self.detector) for p in part.requires_grad_(True).parameters()]
-        self.loss_weights = variant.loss_weights if probe.weighed else {}
+        self.loss_weights = variant.loss_weights
         self.optimizer = variant.optimizer(self.parameters)
         self.scheduler = warmup_cosine(self.optimizer, steps_per_epoch=steps, epochs=1, warmup_steps=min(50, steps))
 
