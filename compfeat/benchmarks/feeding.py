@@ -40,18 +40,21 @@ def feeding(cfg: FeedingConfig) -> None:
         size=tuple(cfg.model.size),
         sampler=ClipSampler(cfg.support_frames),
         batch_size=cfg.clips,
+        one_clip_per="frame",
         workers=cfg.workers,
         cache=cfg.root,
     )
     data.setup("fit")
+    loader = data.train_dataloader()
+    if len(loader) <= cfg.steps:
+        raise ValueError(f"steps={cfg.steps}: an epoch has {len(loader)} batches; more scale.videos, or fewer steps")
     recipe: Any = OmegaConf.to_container(cfg.model, resolve=True)
     detector = instantiate(recipe, _convert_="all").detector.to(device)
     step = stepper(cfg, detector)
 
     waiting = stepping = 0.0
     began = perf_counter()
-    batches = islice(data.train_dataloader(), cfg.steps + 1)
-    for number, batch in enumerate(tracked(batches, "training", cfg.steps + 1, "steps")):
+    for number, batch in enumerate(tracked(islice(loader, cfg.steps + 1), "training", cfg.steps + 1, "steps")):
         came = perf_counter()
         step(partial(losses_of, detector, batch.to(device, non_blocking=True)))
         if device.type == "cuda":

@@ -13,7 +13,7 @@ from compfeat.benchmarks.figures import report
 from compfeat.benchmarks.inference import moving_noise, sure_predictor
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.inference.support import SupportBank
-from compfeat.machine import best_device, peak_memory_gib
+from compfeat.machine import best_device, forget_peak_memory, peak_memory_gib
 from compfeat.models.detector import embedded
 from compfeat.models.roi_heads import FRAME_STRIDE
 from compfeat.models.speed import speed_up
@@ -77,6 +77,7 @@ class NoiseVideo:
 def _of_length(predictor: VideoPredictor, video: NoiseVideo) -> dict[str, float]:
     """Memory is the process's peak, or the GPU's: how far it still rises after the first tenth of the video."""
     device = predictor.detector.mean.device
+    forget_peak_memory(device)  # that of the cases before
     peaks: list[float] = []
     taken = _timed(lambda: predictor.predict(video, lambda _: peaks.append(1024 * peak_memory_gib(device))))
     return {"ms a frame": taken / video.frames, "MiB more": peaks[-1] - peaks[len(peaks) // 10]}

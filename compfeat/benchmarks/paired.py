@@ -42,6 +42,8 @@ def compare(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> 
     """Times both in turns, after one call of each that does not count."""
     theirs()
     ours()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     seconds = Comparison([], [])
     for _ in tracked(range(rounds), "timing", rounds, "rounds"):
         for way, taken in ((theirs, seconds.theirs), (ours, seconds.ours)):

@@ -3,28 +3,24 @@
 from copy import deepcopy
 
 import torch
-from torch import nn
 from torchvision.models.detection import MaskRCNN
 
 from compfeat.models.detector import CompFeat
 from compfeat.quantities import Count, Side
 
 
-def torchvision_twin(
-    detector: CompFeat, backbone: nn.Module, size: tuple[Side, Side], detections: Count = 10
-) -> MaskRCNN:
-    """torchvision's Mask R-CNN with the heads and limits of a detector, in torch's own memory format.
+def torchvision_twin(detector: CompFeat, size: tuple[Side, Side], detections: Count = 10) -> MaskRCNN:
+    """torchvision's Mask R-CNN with the backbone, heads and limits of a detector, in torch's own memory format.
 
     Args:
-        detector: its heads are copied.
-        backbone: of the kind that the detector has.
+        detector: its parts are copied; on its device.
         size: (width, height) of the frames, which are not resized.
         detections: of a frame.
     """
     parts = deepcopy(detector)
     rpn, heads = parts.rpn, parts.roi_heads
     twin = MaskRCNN(
-        backbone,
+        parts.backbone,
         min_size=size[1],
         max_size=size[0],
         rpn_anchor_generator=rpn.anchor_generator,

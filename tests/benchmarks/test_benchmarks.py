@@ -27,6 +27,12 @@ def test_speed_is_measured(name, arguments, figures, cache_of_its_own, tmp_path)
     assert all(measured[figure] > 0 for figure in figures)
 
 
+def test_no_step_is_timed_for_which_there_are_no_clips(cache_of_its_own, tmp_path):
+    call = ["feeding", *SMALL, *FEW, "clips=1", "steps=16", f"hydra.run.dir={tmp_path}"]
+    failed = command("scripts/benchmark.py", *call, cache=cache_of_its_own, code=2)
+    assert "an epoch has 16 batches" in failed.stderr
+
+
 def test_one_number_grows_at_a_time(cache_of_its_own, tmp_path):
     sizes = ["lengths=[10,20]", "support_frames=[2]", "objects=[3]", "batch_sizes=[3]", "frames=3"]
     call = ["growth", *SMALL, *sizes, f"hydra.run.dir={tmp_path}"]
