@@ -57,8 +57,8 @@ HELP = {"-h", "--help"}
 FULL_ERROR = "HYDRA_FULL_ERROR"
 FAILED = "COMPFEAT_FAILED"  # path to which the jobs of a multirun, in whatever process, write that they failed
 LESS_MEMORY = (
-    "take fewer at a time (data.batch_size, model.batch_size), smaller frames (data.size), "
-    "trainer.precision=bf16-mixed or model.detector.support_gradients=false"
+    "take fewer at a time (data.batch_size, model.batch_size), smaller frames (data.size) "
+    "or model.detector.support_gradients=false"
 )
 
 register_resolvers()

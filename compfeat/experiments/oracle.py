@@ -37,7 +37,8 @@ class Oracle:
             "identities": it sees where boxes overlap those that objects had when they were seen last, and nothing else.
         support: frames, evenly spaced over the video, that tell it what a degraded frame hides of an object, if one of
             them shows that; 0 for a network without attention.
-        letter: whether a tube's class is voted by its frames, the paper's letter, instead of the mean over them.
+        letter: whether a tube's class is voted by its frames, the paper's letter, instead of the mean over them; a
+            frame that hides a class then votes for one that is drawn among those it may be, by their probabilities.
     """
 
     hidden: Collection[Hidden]
