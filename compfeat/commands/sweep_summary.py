@@ -44,14 +44,15 @@ class SweepSummary(Callback):
 
 
 def _folders(config: DictConfig) -> list[Path]:
-    """Where the jobs of a sweep have their runs: in several folders where a key that makes other runs was swept."""
+    """Where the jobs of a sweep have their runs: in several where data, or a key that makes other runs, was swept."""
     config = config.copy()
     OmegaConf.set_readonly(config.hydra, False)
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # which glob(...) asks for options
     swept = parser.parse_overrides(list(config.hydra.overrides.task))
-    found = []
+    choices, found = config.hydra.runtime.choices, []
     for job in product(*map(_values, swept)):
         config.hydra.overrides.task = list(job)
+        choices.update({group: value for group, _, value in (line.partition("=") for line in job) if group in choices})
         found.append(Path(config.hydra.sweep.dir))
     return list(dict.fromkeys(found))
 

@@ -208,6 +208,23 @@ def test_the_end_of_a_sweep_tells_of_rows_that_were_chosen_by_a_pattern(tmp_path
     assert "frame_dual-0" in capsys.readouterr().out
 
 
+def test_the_end_of_a_sweep_tells_of_the_rows_on_all_data(tmp_path, capsys):
+    for data, ap in (("shapes_easy", 0.5), ("shapes_hard", 0.25)):
+        write_run(tmp_path / data, "baseline", 0, measured={"scores": {"AP": ap}})
+    rows = [
+        "sweep=table2",
+        "data=shapes_easy,shapes_hard",
+        f"hydra.sweep.dir={tmp_path}/${{hydra.runtime.choices.data}}",
+    ]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = GlobalHydra.instance().hydra.compose_config(
+            "train", rows, RunMode.MULTIRUN, validate_sweep_overrides=False
+        )
+        SweepSummary().on_multirun_end(cfg)
+    said = capsys.readouterr().out
+    assert "scores=0.500" in said and "scores=0.250" in said
+
+
 @pytest.mark.parametrize(("trainer", "devices"), [("auto", [1]), ("gpu", [1]), ("cpu", 1)])
 def test_jobs_take_turns_on_the_gpus_unless_they_are_to_leave_them_alone(trainer, devices, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
