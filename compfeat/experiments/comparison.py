@@ -25,7 +25,7 @@ class Cell:
         values: ours, by seed.
         differences: ours from the baseline row's of the same seed, by seed; none for the baseline row itself.
         paper: what the paper has; None where it has nothing.
-        paper_gain: what the paper has over its baseline row; None for that and for rows of which we have none.
+        paper_gain: what the paper has over its baseline row; None for that and for rows that one of us has not.
     """
 
     values: Points
@@ -138,7 +138,8 @@ def compare(table: Table, runs: Sequence[MeasuredRun]) -> Comparison:
             differs = row.row is not None and row is not table.baseline
             values = _points(runs, row.row, column)
             differences = _differences(values, _points(runs, table.baseline.row, column)) if differs else {}
-            cells.append(Cell(values, differences, paper, round(paper - paper_base, 1) if differs else None))
+            counted = None if paper is None or paper_base is None else round(paper - paper_base, 1)
+            cells.append(Cell(values, differences, paper, counted if differs else None))
         lines.append(_line(row.name, row.row, cells, runs, evaluations))
     return Comparison(
         table.key,

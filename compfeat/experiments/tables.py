@@ -26,12 +26,12 @@ class Row:
     Attributes:
         name: in words.
         row: the experiment that is the same here; None where there is none.
-        paper: what the paper reports in each column, in points.
+        paper: what the paper reports in each column, in points; None where it has no such row.
     """
 
     name: str
     row: str | None
-    paper: tuple[float, ...]
+    paper: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ def _table(key: str, table: Any) -> Table:
     columns = [Column(*column) for column in table.columns]
     metrics = [column.metric for column in columns]
 
-    def paper(numbers: Sequence[float]) -> tuple[float, ...]:
+    def paper(numbers: Sequence[float] | None) -> tuple[float | None, ...]:
+        if numbers is None:
+            return (None,) * len(metrics)
         return (*numbers, *(numbers[metrics.index(metric)] for metric in metrics[len(numbers) :]))
 
     return Table(key, table.title, columns, [Row(row.name, row.row, paper(row.paper)) for row in table.rows])

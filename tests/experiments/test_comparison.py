@@ -46,6 +46,16 @@ def test_levels_and_gains_are_those_of_the_seeds(tmp_path):
     assert (cell.paper, cell.paper_gain, cell.same_sign) == (25.8, 1.7, True)
 
 
+def test_a_row_of_which_the_paper_has_nothing_stands_beside_its_rows(tmp_path):
+    own = Table("table9", "Two rows", TABLE.columns, [TABLE.rows[1], Row("own", "own", (None, None))])
+    write(tmp_path, "baseline", {0: 0.30, 1: 0.32})
+    write(tmp_path, "own", {0: 0.33, 1: 0.36})
+    compared = compare(own, measured_runs(tmp_path))
+    cell = line(compared, "own").cells[0]
+    assert cell.gain.mean == pytest.approx(3.5) and (cell.paper, cell.paper_gain, cell.same_sign) == (None, None, None)
+    assert compared.signs.of == compared.order.of == 0
+
+
 def test_one_seed_has_a_level_and_a_gain_but_no_spread(tmp_path):
     write(tmp_path, "baseline", {0: 0.3})
     write(tmp_path, "frame_dual", {0: 0.2})
