@@ -14,7 +14,7 @@ from untrained import checkpoint
 
 from compfeat.data.datamodule import VISDataModule
 from compfeat.data.shapes import ShapesGenerator
-from compfeat.experiments.probes.attention import Look, indicator, looks_of
+from compfeat.experiments.probes.attention import ClassProbe, Look, indicator, looks_of
 from compfeat.experiments.probes.clips import Maps, held_out_clips, jittered
 from compfeat.experiments.probes.looks import DARK, line
 from compfeat.experiments.probes.matching import MatchingProbe, matches, of_other_videos
@@ -187,6 +187,26 @@ def test_matching_weighs_losses_as_training_does_and_tries_heads_of_ones_own(tra
     assert 0 <= found["all"] <= 1
 
 
+class OwnAttention(nn.Module):
+    """What attention must have, and no more: nobody is told what it looks at."""
+
+    temporal = nn.Identity()
+
+    def embed(self, support, pool):
+        return None
+
+    def refine(self, x, memory):
+        return x
+
+
+def test_classes_are_measured_of_attention_of_ones_own(trained, data):
+    detector = VideoPredictor.from_checkpoint(trained, "cpu").detector
+    detector.roi_heads.object_attention = OwnAttention()
+    clips = held_out_clips(data, videos=6, degraded=True)
+    found = ClassProbe().measure(detector, [(one, Maps.of(detector, one.batch)) for one in clips])
+    assert 0 <= found["clear 1+"] <= 1 and "share frame" in found and "share object" not in found
+
+
 def test_looks_add_up_and_light_the_frames_they_are_cast_at(trained, data):
     detector = VideoPredictor.from_checkpoint(trained, "cpu").detector
     clips, *_ = held_out_clips(data, videos=6, degraded=True)
@@ -237,6 +257,7 @@ def test_a_variant_that_cannot_be_is_told_in_one_line(trained, cache):
     assert "loss_weights.loss_corr" in said(
         "matching", *SMALL, "variants=['correlation module.loss_weights.loss_corr=-1']"
     )
+    assert "a TrackHead makes no maps" in said("map", *SMALL, "variants=[baseline]")
     assert "no track head" in said("matching", *SMALL, "variants=['model=mask_rcnn']")
     assert "a probe needs the built-in data set" in said("matching", "data=ytvis", "data.root=nowhere")
 

@@ -93,7 +93,7 @@ def looks_of(detector: CompFeat, clips: HeldOut, maps: Maps) -> Iterator[tuple[i
                     {
                         level: _look(detector, dual.temporal, frames, maps.support, i, box, in_support)
                         for level, dual, frames in levels
-                        if dual is not None and dual.temporal is not None
+                        if dual is not None and dual.temporal is not None and hasattr(dual.temporal, "gather")
                     },
                 )
 

@@ -76,11 +76,12 @@ class MapProbe(MatchingProbe):
     ``absent`` are the mean heights of the peak where it is visible and for an object of another video.
     """
 
+    def trained(self, detector: CompFeat) -> list[nn.Module]:
+        return [correlation_head_of(detector)]
+
     @torch.no_grad()
     def measure(self, detector: CompFeat, held_out: Sequence[tuple[HeldOut, Maps]]) -> dict[str, float]:
-        head = head_of(detector)
-        if not isinstance(head, CorrelationTrackHead):
-            return {}
+        head = correlation_head_of(detector)
         found: dict[str, list[float]] = defaultdict(list)
         for clips, maps in held_out:
             batch = clips.batch
@@ -112,6 +113,13 @@ def head_of(detector: CompFeat) -> AnyTrackHead:
     if detector.track_head is None:
         raise ValueError("there is no track head to try: take variants that match objects")
     return detector.track_head
+
+
+def correlation_head_of(detector: CompFeat) -> CorrelationTrackHead:
+    head = head_of(detector)
+    if not isinstance(head, CorrelationTrackHead):
+        raise ValueError(f"a {type(head).__name__} makes no maps: take variants, or checkpoints, that correlate")
+    return head
 
 
 @torch.no_grad()
