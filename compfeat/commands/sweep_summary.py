@@ -48,9 +48,11 @@ def _folders(config: DictConfig) -> list[Path]:
     config = config.copy()
     OmegaConf.set_readonly(config.hydra, False)
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # which glob(...) asks for options
-    swept = parser.parse_overrides(list(config.hydra.overrides.task))
+    own = config.hydra.sweeper.get("params") or {}  # of the sweep, which what is typed replaces
+    given = [*(f"{key}={value}" for key, value in own.items()), *config.hydra.overrides.task]
+    swept = {override.get_key_element(): override for override in parser.parse_overrides(given)}
     choices, found = config.hydra.runtime.choices, []
-    for job in product(*map(_values, swept)):
+    for job in product(*map(_values, swept.values())):
         config.hydra.overrides.task = list(job)
         choices.update({group: value for group, _, value in (line.partition("=") for line in job) if group in choices})
         found.append(Path(config.hydra.sweep.dir))

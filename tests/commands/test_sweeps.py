@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from made_up_runs import write_run
 from offline_pages import pages
+from omegaconf import OmegaConf
 from shell import ROOT, command
 
 from compfeat.commands.launch import CONF
@@ -220,6 +221,19 @@ def test_the_end_of_a_sweep_tells_of_the_rows_on_all_data(tmp_path, capsys):
         cfg = GlobalHydra.instance().hydra.compose_config(
             "train", rows, RunMode.MULTIRUN, validate_sweep_overrides=False
         )
+        SweepSummary().on_multirun_end(cfg)
+    said = capsys.readouterr().out
+    assert "scores=0.500" in said and "scores=0.250" in said
+
+
+def test_the_end_of_a_sweep_tells_of_the_rows_of_all_keys_that_it_has_of_its_own(tmp_path, capsys):
+    write_run(tmp_path / "x+seen-3", "baseline", 0, measured={"scores": {"AP": 0.5}})
+    write_run(tmp_path / "x+seen-4", "baseline", 0, measured={"scores": {"AP": 0.25}})
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = GlobalHydra.instance().hydra.compose_config("train", ["sweep=table2"], RunMode.MULTIRUN)
+        OmegaConf.set_readonly(cfg.hydra, False)
+        cfg.hydra.sweep.dir = f"{tmp_path}/${{changed:x,${{hydra.overrides.task}}}}"
+        OmegaConf.update(cfg, "hydra.sweeper.params.seen", "3,4", force_add=True)
         SweepSummary().on_multirun_end(cfg)
     said = capsys.readouterr().out
     assert "scores=0.500" in said and "scores=0.250" in said
