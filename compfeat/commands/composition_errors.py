@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -57,13 +57,24 @@ def told_better(error: Exception, conf: Path, config_name: str, overrides: Seque
 
 
 def _can_be_added(key: str, config_name: str, overrides: Sequence[str]) -> bool:
-    """Whether what is built there takes an argument of that name, for which conf/ has no key."""
+    """Whether what is built there takes an argument of that name, for which conf/ has no key, or any name."""
     parent, _, name = key.rpartition(".")
+    above, _, argument = parent.rpartition(".")
     try:
         cfg = compose(config_name, [override for override in overrides if not override.startswith(f"{key}=")])
-        target = OmegaConf.select(cfg, f"{parent}._target_")
-        return target is not None and name in signature(get_object(target)).parameters
-    except (HydraException, OmegaConfBaseException, ImportError, ValueError):  # more is wrong than this key
+        if target := OmegaConf.select(cfg, f"{parent}._target_"):
+            return name in signature(get_object(target)).parameters
+        if not (target := OmegaConf.select(cfg, f"{above}._target_")):
+            return False
+        annotation = signature(get_object(target)).parameters[argument].annotation
+        return any(get_origin(kind) is Mapping for kind in (annotation, *get_args(annotation)))
+    except (
+        HydraException,
+        OmegaConfBaseException,
+        ImportError,
+        LookupError,
+        ValueError,
+    ):  # more is wrong than this key
         return False
 
 

@@ -152,8 +152,10 @@ def _network(recipe: Mapping[str, Any], parameters: int) -> dict[str, str]:
         f"feature pyramid of {backbone.get('out_channels')} channels",
     }
     for name, key in (("Frame-level attention", "frame_attention"), ("Object-level attention", "object_attention")):
-        halves = [half for half in ("temporal", "spatial") if (detector.get(key) or {}).get(half)]
-        told[name] = " and ".join(halves) or "none"
+        attention = detector.get(key) or {}
+        kind = _short(attention.get("_target_"))
+        halves = " and ".join(half for half in ("temporal", "spatial") if attention.get(half))
+        told[name] = ", ".join(filter(None, ("" if kind == "DualAttention" else kind, halves))) or "none"
     return told | {
         "Track head": _short(_at(detector, "track_head._target_")) or "none",
         "Labels": _short(_at(recipe, "labels._target_")),

@@ -142,17 +142,42 @@ def test_every_sweep_is_made_of_rows_that_compose(table):
             composed("train", f"{key}={value}")
 
 
+@pytest.mark.parametrize(
+    ("chosen", "attention"),
+    [
+        ("experiment=baseline", [None, None]),
+        ("experiment=object_temporal", [None, True]),
+        ("experiment=baseline attention@model.detector.frame_attention=dual", [True, None]),
+        ("experiment=frame_temporal attention@model.detector.object_attention=dual", [True, True]),
+        ("model.detector.object_attention=null", [True, None]),
+    ],
+)
+def test_attention_is_where_it_was_chosen(chosen, attention):
+    detector = composed("train", *chosen.split()).model.detector
+    assert [part and part.temporal for part in (detector.frame_attention, detector.object_attention)] == attention
+
+
 @pytest.mark.parametrize("option", options("support"))
 def test_every_support_policy_builds_for_inference(option):
     cfg = composed("evaluate", f"support={option}", "support.frames=5", "ckpt=a")
-    bank = instantiate(cfg.support)
-    assert bank.frames == 5 and bank.look_ahead == (option == "uniform")
+    assert instantiate(cfg.support).frames == 5
+
+
+def test_support_frames_are_of_the_whole_video_or_of_the_past():
+    assert instantiate(composed("evaluate", "support=uniform").support).look_ahead
+    assert not instantiate(composed("evaluate", "support=causal").support).look_ahead
 
 
 @pytest.mark.parametrize("option", options("tracker"))
 def test_every_tracker_builds_for_inference(option):
     cfg = composed("predict", f"tracker={option}", "ckpt=a", "video=b")
-    assert (instantiate(cfg.tracker).cues is None) == (option == "scores")
+    assert instantiate(cfg.tracker).memory is None
+
+
+@pytest.mark.parametrize(("option", "label"), [("scores", None), ("cues", 2.0), ("paper_cues", 10.0)])
+def test_a_tracker_heeds_cues_as_its_name_says(option, label):
+    cues = instantiate(composed("evaluate", f"tracker={option}").tracker).cues
+    assert getattr(cues, "label", None) == label
 
 
 @pytest.mark.parametrize(
@@ -185,7 +210,7 @@ def test_help_explains_the_keys_and_groups_of_what_is_chosen(cache):
     shown = in_this_process("train.py", "data=ytvis", "--help", cache=cache).stdout
     assert "\n  root: ???                     # folder of the data set; nothing is written into it\n" in shown
     assert "\n    lr: 0.0125\n" in shown and "\nprobe: " not in shown
-    assert "\nsweep: shapes, table1, table2, table3, table4, table5  # a table: several experiments" in shown
+    assert f"\nsweep: {', '.join(options('sweep'))}  # a table: several experiments" in shown
     assert max(map(len, shown.splitlines())) <= 120
 
 
@@ -196,6 +221,7 @@ def test_help_explains_the_keys_and_groups_of_what_is_chosen(cache):
         ("train.py", ["sweep=table3", "seed=0,1", "trainer.max_epoch=3"], "no key trainer.max_epoch: trainer.max_ep"),
         ("train.py", ["max_epoch=3"], "there is no key max_epoch: trainer.max_epochs?"),
         ("train.py", ["trainer.max_steps=3"], "trainer.max_steps is not set in conf/: +trainer.max_steps=VALUE"),
+        ("train.py", ["module.loss_weights.loss_mine=2"], "+module.loss_weights.loss_mine=VALUE, with a plus, sets it"),
         ("scripts/predict.py", ["support=uniform", "support.window=60"], "+support.window=VALUE, with a plus, sets it"),
         ("scripts/report.py", ["tresh=1"], "there is no key tresh here, but runs, output; see --help"),
         ("train.py", ["sweep=table1", "seed=0,1", "trainer=foo"], "no trainer=foo, but auto, cpu, ddp, ddp_cpu, gpu"),
