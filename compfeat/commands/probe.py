@@ -220,7 +220,7 @@ def _gains(ours: Mapping[int, Mapping[str, float]], theirs: Mapping[int, Mapping
 
 def _print(title: str, cells: Mapping[str, Mapping[str, str]]) -> None:
     """A column for each variant."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", min_width=len(title))
     table.add_column("", no_wrap=True)
     for variant in cells:
         table.add_column(variant, justify="right", overflow="fold")
