@@ -68,14 +68,8 @@ def _can_be_added(key: str, config_name: str, overrides: Sequence[str]) -> bool:
             return False
         annotation = signature(get_object(target)).parameters[argument].annotation
         return any(get_origin(kind) is Mapping for kind in (annotation, *get_args(annotation)))
-    except (
-        HydraException,
-        OmegaConfBaseException,
-        ImportError,
-        LookupError,
-        ValueError,
-    ):  # more is wrong than this key
-        return False
+    except (HydraException, OmegaConfBaseException, ImportError, LookupError, ValueError):
+        return False  # more is wrong than this key
 
 
 def _keys(node: Mapping[str, Any], prefix: str = "") -> list[str]:
