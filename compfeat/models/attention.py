@@ -41,6 +41,7 @@ class TemporalAttention(nn.Module):
         inner = width or channels // 4
         self.query = nn.Conv2d(channels, inner, 1)
         self.key = nn.Conv2d(channels, inner, 1)
+        self.query.load_state_dict(self.key.state_dict())  # so that a position first looks at what is like it
         self.value = nn.Conv2d(channels, inner, 3, padding=1)
         self.project = nn.Conv2d(inner, channels, 1)
         # Small, so that pretrained features start nearly unchanged; at zero, the ReLU would let no gradient through.

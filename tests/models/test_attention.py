@@ -7,7 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from compfeat.models.attention import DualAttention, PyramidAttention, SpatialAttention, TemporalAttention, embed_levels
+from compfeat.models.attention import (
+    DualAttention,
+    PyramidAttention,
+    SpatialAttention,
+    SupportMemory,
+    TemporalAttention,
+    embed_levels,
+)
 
 CHANNELS = 8
 
@@ -115,6 +122,16 @@ def test_fresh_attention_leaves_features_as_they_are_or_nearly_so():
     x, support = torch.randn(2, CHANNELS, 5, 3), torch.randn(2, 2, CHANNELS, 3, 3)
     assert torch.equal(DualAttention(CHANNELS, temporal=False)(x, support), x)
     assert 0 < (DualAttention(CHANNELS)(x, support) - x).abs().max() < 0.1
+
+
+def test_a_fresh_query_looks_at_what_is_like_it():
+    module = TemporalAttention(256)
+    support = torch.randn(20, 2, 256, 5, 7)
+    looking = support[:, 1, :, 3:4, 4:5]  # one position of the second frame, clip by clip
+    is_it = torch.zeros(20, 2 * 5 * 7, 1)
+    is_it[:, 35 + 3 * 7 + 4] = 1
+    share = module.gather(looking, SupportMemory(module.embed(support).key, is_it))
+    assert share.mean() > 0.5  # 1 / 70 if it looked everywhere alike
 
 
 def test_the_order_of_support_frames_does_not_matter():
