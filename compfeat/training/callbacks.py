@@ -5,7 +5,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytorch_lightning as pl
 import torch
@@ -14,6 +13,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from compfeat.files import written_whole
 from compfeat.findings.overlays import contact_sheet, overlay
+from compfeat.images import write_image
 from compfeat.media.sinks import write_video
 from compfeat.quantities import Count, Natural, Share
 
@@ -70,7 +70,7 @@ class ValidationOverlays(pl.Callback):
         if not self._rows:
             return
         path = Path(trainer.default_root_dir) / "overlays" / f"epoch={trainer.current_epoch:02d}.png"
-        cv2.imwrite(str(path), contact_sheet(self._rows, columns=1)[:, :, ::-1])
+        write_image(path, contact_sheet(self._rows, columns=1))
         for logger in trainer.loggers:
             if hasattr(logger, "log_videos"):
                 logger.log_videos(self._videos, trainer.global_step)
