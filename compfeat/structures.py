@@ -20,7 +20,7 @@ class FrameTarget(TypedDict):
     """The objects of one frame: torchvision's detection target plus identities.
 
     ``boxes [N, 4] float32``, ``labels [N] int64``, ``masks [N, H, W] uint8``, ``track_ids [N] int64``: equal ids in
-    two frames of one clip are the same object.
+    two frames of one clip, or of one batch, are the same object.
     """
 
     boxes: Tensor
@@ -41,8 +41,8 @@ class Category:
 class Clip:
     """One training sample: frames of one video, all transformed by the same geometry.
 
-    ``current [3, H, W]``, ``support [T, 3, H, W]`` and ``reference [3, H, W]`` are uint8 RGB; ``name`` says where they
-    come from, for error messages.
+    ``current [3, H, W]``, ``support [T, 3, H, W]`` and ``reference [3, H, W]`` are uint8 RGB; ``video`` names what they
+    are frames of, a video or a still; ``name`` says where they come from, for error messages.
     """
 
     current: Tensor
@@ -50,6 +50,7 @@ class Clip:
     reference: Tensor
     target: FrameTarget
     reference_target: FrameTarget
+    video: str
     name: str
 
 
@@ -71,15 +72,21 @@ class ClipBatch:
 
     @classmethod
     def collate(cls, clips: Sequence[Clip]) -> "ClipBatch":
-        """Pads and stacks clips; the ``collate_fn`` of the training loader."""
+        """Pads and stacks clips, and numbers their objects anew; the ``collate_fn`` of the training loader."""
         sizes = [(clip.current.shape[-2], clip.current.shape[-1]) for clip in clips]
+        numbers: dict[tuple[str, int], int] = {}  # of objects: other videos, or other data sets, have the same ids
+
+        def numbered(target: FrameTarget, video: str) -> FrameTarget:
+            ids = [numbers.setdefault((video, i), len(numbers)) for i in target["track_ids"].tolist()]
+            return {**target, "track_ids": torch.tensor(ids, dtype=torch.int64)}
+
         return cls(
             current=pad_and_stack([clip.current for clip in clips]),
             support=pad_and_stack([clip.support for clip in clips]),
             reference=pad_and_stack([clip.reference for clip in clips]),
             image_sizes=sizes,
-            targets=[clip.target for clip in clips],
-            reference_targets=[clip.reference_target for clip in clips],
+            targets=[numbered(clip.target, clip.video) for clip in clips],
+            reference_targets=[numbered(clip.reference_target, clip.video) for clip in clips],
             names=[clip.name for clip in clips],
         )
 

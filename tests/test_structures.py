@@ -11,18 +11,31 @@ def test_images_are_padded_at_the_right_and_bottom_to_multiples_of_32():
     assert stacked[1].sum() == 2 * 3 * 20 * 65
 
 
-def test_collate_keeps_order_sizes_and_targets():
-    def clip(height, value, name):
-        image = torch.full((3, height, 32), value, dtype=torch.uint8)
-        target = {"labels": torch.tensor([value])}
-        return Clip(image, image[None].repeat(2, 1, 1, 1), image, target, target, name)
+def clip(height, value, video, ids, reference_ids):
+    image = torch.full((3, height, 32), value, dtype=torch.uint8)
+    targets = [{"labels": torch.tensor([value]), "track_ids": torch.tensor(x)} for x in (ids, reference_ids)]
+    return Clip(image, image[None].repeat(2, 1, 1, 1), image, *targets, video, video)
 
-    batch = ClipBatch.collate([clip(20, 5, "a"), clip(40, 9, "b")])
+
+def test_collate_keeps_order_sizes_and_targets():
+    batch = ClipBatch.collate([clip(20, 5, "a", [], []), clip(40, 9, "b", [], [])])
     assert len(batch) == 2 and batch.names == ["a", "b"] and batch.image_sizes == [(20, 32), (40, 32)]
     assert batch.support.shape == (2, 2, 3, 64, 32) and batch.support.dtype == torch.uint8
     assert batch.current[0].max() == 5 and batch.reference[1].max() == 9
     moved = batch.to("meta")
     assert moved.targets[0]["labels"].is_meta and moved.current.is_meta and moved.names == ["a", "b"]
+
+
+def test_an_object_has_one_number_in_a_batch_and_no_other_object_has_it():
+    clips = [("a", [7, 9], [9]), ("b", [9], [7]), ("a", [4], [7, 4])]
+    batch = ClipBatch.collate([clip(32, 1, *one) for one in clips])
+    videos = [video for video, *_ in clips]
+    numbers = {}
+    for targets, before in ((batch.targets, [c[1] for c in clips]), (batch.reference_targets, [c[2] for c in clips])):
+        for video, target, ids in zip(videos, targets, before, strict=True):
+            for number, i in zip(target["track_ids"].tolist(), ids, strict=True):
+                assert numbers.setdefault((video, i), number) == number
+    assert len(set(numbers.values())) == len(numbers) == 5
 
 
 def seen(frames, classes):

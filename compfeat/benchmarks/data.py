@@ -105,6 +105,7 @@ class PlainClips(Dataset[Clip]):
             reference=self._image(video["file_names"][frames.reference], flips),
             target=self._target(video, tracks, frames.current, flips),
             reference_target=self._target(video, tracks, frames.reference, flips),
+            video=str(video["id"]),
             name=f"{video['file_names'][0].split('/')[0]}/{frames.current}",
         )
 

@@ -119,5 +119,5 @@ def noise(clips: int, support_frames: int, objects: int, width: int, height: int
     identities = torch.arange(1, objects + 1)
     target = FrameTarget(boxes=boxes, labels=torch.ones_like(identities), masks=masks, track_ids=identities)
     return ClipBatch.collate(
-        [Clip(frames(), frames(support_frames), frames(), target, target, str(i)) for i in range(clips)]
+        [Clip(frames(), frames(support_frames), frames(), target, target, str(i), str(i)) for i in range(clips)]
     )

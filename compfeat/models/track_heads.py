@@ -1,6 +1,6 @@
 """Heads that score how likely a detected object is one of the remembered ones, and the losses that train them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -169,24 +169,21 @@ class CorrelationTrackHead(nn.Module):
         """As ``TrackHead.losses``, and ``loss_corr``, the cross entropy of maps and Gaussians, summed over positions
         and divided by the sum of the Gaussians.
 
-        The objects of another clip's reference frame are absent from a frame, and train it as such: within a clip
-        hardly any is, and a map could not but show all objects alike.
+        Maps are trained with the objects of the next clip's reference frame too, which are absent from a frame unless
+        both clips are of one video: within a clip hardly any is, and a map could not but show all objects alike.
         """
         found, remembered = embed_lists(self.embed, [o.features for o in objects], references)
         embedded = self.embed_frames(torch.stack(list(frames)))
-        maps = self._correlate(remembered, embedded)
-        inside = [pool_pairs(x, o.boxes, FRAME_STRIDE) for x, o in zip(maps, objects, strict=True)]
+        clips = range(len(frames))
+        pairs = [(i, i) for i in clips] + [((i + 1) % len(clips), i) for i in clips if len(clips) > 1]
+        maps = self._correlate([remembered[i] for i, _ in pairs], [embedded[j] for _, j in pairs])
+        inside = [pool_pairs(x, o.boxes, FRAME_STRIDE) for x, o in zip(maps, objects, strict=False)]
         scores = list(map(self._score, found, remembered, inside))
-        strangers = self._correlate(remembered[1:] + remembered[:1], embedded) if len(frames) > 1 else []
-        wanted = torch.cat(
-            [
-                gaussian_maps(*whereabouts(r["track_ids"], t), (x.shape[-2], x.shape[-1]), FRAME_STRIDE, self.sigma)
-                for r, t, x in zip(reference_targets, targets, frames, strict=True)
-            ]
-        )
-        located = self.locate(torch.cat(maps + strangers))[:, 0].float()
-        nothing = located.new_zeros(len(located) - len(wanted), *wanted.shape[1:])
-        loss = F.binary_cross_entropy_with_logits(located, torch.cat([wanted, nothing]), reduction="sum")
+        there = [whereabouts(reference_targets[i]["track_ids"], targets[j]) for i, j in pairs]
+        size = (embedded.shape[-2], embedded.shape[-1])
+        wanted = torch.cat([gaussian_maps(*where, size, FRAME_STRIDE, self.sigma) for where in there])
+        located = self.locate(torch.cat(maps))[:, 0].float()
+        loss = F.binary_cross_entropy_with_logits(located, wanted, reduction="sum")
         return match_losses(scores, objects, reference_targets) | {"loss_corr": loss / wanted.sum().clamp(min=1)}
 
     def location_maps(self, frames: Sequence[Tensor], references: Sequence[Tensor]) -> list[Tensor]:
@@ -196,8 +193,8 @@ class CorrelationTrackHead(nn.Module):
         maps = self._correlate(remembered, self.embed_frames(torch.stack(list(frames))))
         return [self.locate(x)[:, 0].sigmoid() for x in maps]
 
-    def _correlate(self, references: Sequence[Tensor], frames: Tensor) -> list[Tensor]:
-        """For each of B embedded frames ``[B, D, H, W]`` its refined correlations ``[K_i, D, H, W]`` with embedded
+    def _correlate(self, references: Sequence[Tensor], frames: Iterable[Tensor]) -> list[Tensor]:
+        """For each of B embedded frames ``[D, H, W]`` its refined correlations ``[K_i, D, H, W]`` with embedded
         objects."""
         kernels = map(self.kernel, references)
         return [

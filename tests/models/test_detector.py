@@ -61,7 +61,7 @@ def batch(*counts, height=HEIGHT):
     def image(*shape):
         return torch.randint(0, 256, (*shape, height, WIDTH), dtype=torch.uint8, generator=generator)
 
-    clips = [Clip(image(3), image(2, 3), image(3), target(n), target(k), f"{n}:{k}") for n, k in counts]
+    clips = [Clip(image(3), image(2, 3), image(3), target(n), target(k), *[f"{n}:{k}"] * 2) for n, k in counts]
     return ClipBatch.collate(clips)
 
 

@@ -216,19 +216,28 @@ def test_correlation_loss_is_the_cross_entropy_with_the_gaussian_of_each_referen
     head = CorrelationTrackHead(channels=4)
     frames, references = torch.randn(2, 4, 6, 8), [torch.randn(2, 4, 7, 7), torch.randn(1, 4, 7, 7)]
     boxes = torch.tensor([[8.0, 8.0, 40.0, 40.0]])
-    targets = [frame_target(boxes, [5]), frame_target(boxes, [5])]
-    remembered = [frame_target(torch.zeros(2, 4), [9, 5]), frame_target(torch.zeros(1, 4), [5])]
+    targets = [frame_target(boxes, [5]), frame_target(boxes, [6])]
+    remembered = [frame_target(torch.zeros(2, 4), [9, 5]), frame_target(torch.zeros(1, 4), [6])]
     where, there = whereabouts(remembered[0]["track_ids"], targets[0])
     assert there.tolist() == [False, True] and where[1].tolist() == boxes[0].tolist()
 
-    objects = [sampled(torch.randn(1, 4, 7, 7), boxes, [5])] * 2
+    objects = [sampled(torch.randn(1, 4, 7, 7), boxes, [i]) for i in (5, 6)]
     losses = head.losses(objects, frames, references, targets, remembered)
     gaussian = gaussian_maps(boxes, torch.tensor([True]), (6, 8), FRAME_STRIDE, head.sigma)[0]
     own = head.location_maps(frames, references)
-    strangers = head.location_maps(frames, references[::-1])  # identity 5 of another video is another object
-    expected = -sum((gaussian * x.log() + (1 - gaussian) * (1 - x).log()).sum() for x in (own[0][1], own[1][0]))
-    expected = expected - sum((1 - x).log().sum() for x in (own[0][0], *strangers))
-    assert losses["loss_corr"].item() == pytest.approx((expected / (2 * gaussian.sum())).item(), rel=1e-4)
+    strangers = head.location_maps(frames, references[::-1])  # of the other clip
+    present = [own[0][1], own[1][0]]
+
+    def expected(present, absent):
+        loss = -sum((gaussian * x.log() + (1 - gaussian) * (1 - x).log()).sum() for x in present)
+        loss = loss - sum((1 - x).log().sum() for x in absent)
+        return pytest.approx((loss / (len(present) * gaussian.sum())).item(), rel=1e-4)
+
+    assert losses["loss_corr"].item() == expected(present, [own[0][0], *strangers[0], *strangers[1]])
+    targets[1] = frame_target(boxes, [9])  # both clips are of one video, and 9 is in the second one's frame alone
+    losses = head.losses(objects, frames, references, targets, remembered)
+    absent = [own[0][0], own[1][0], strangers[0][0], strangers[1][1]]
+    assert losses["loss_corr"].item() == expected([own[0][1], strangers[1][0]], absent)
     assert losses["loss_track"] > 0 and losses["match_accuracy"] in (0, 0.5, 1)
 
 

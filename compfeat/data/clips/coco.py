@@ -109,5 +109,6 @@ class COCOPseudoClips(Dataset[Clip]):
             reference=frames[1],
             target=target,
             reference_target=reference_target,
+            video=image.file_names[0],
             name=image.file_names[0],
         )

@@ -97,6 +97,7 @@ class YTVISClips(Dataset[Clip]):
             reference=stacked[1],
             target=frame_target(masks[0], labels, ids),
             reference_target=frame_target(masks[1], labels, ids),
+            video=video.name,
             name=f"{video.name}/{current}",
         )
 
