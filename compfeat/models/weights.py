@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
+from torchvision.ops import FrozenBatchNorm2d
 
 from compfeat.files import read_json
 
@@ -126,6 +127,8 @@ def load_pretrained(
         raise WeightsError(
             f"{source} has another backbone than this model: recipe=small has the small one, recipe=paper ResNet-50"
         )
+    if of_coco(source):
+        _take_back_eps(model)
     return report
 
 
@@ -220,6 +223,14 @@ def _copy_rows(target: Tensor, value: Tensor, rows: Mapping[int, int], per_class
             f"the class map goes beyond the {len(target)} rows of the model or {len(value)} of the source"
         )
     target[list(rows)] = value[list(rows.values())].to(target)
+
+
+def _take_back_eps(model: nn.Module) -> None:
+    """Scales frozen norms as if they added nothing to the variance, as those did that COCO's weights were trained with:
+    torchvision sets their eps to 0, which a checkpoint would not know of."""
+    for norm in model.modules():
+        if isinstance(norm, FrozenBatchNorm2d):
+            norm.weight.mul_((1 + norm.eps / norm.running_var.double()).sqrt())  # some variances are minute
 
 
 def _by_module(names: Sequence[str]) -> str:

@@ -7,7 +7,10 @@ import pytest
 import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from torchvision.models.detection import maskrcnn_resnet50_fpn
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection._utils import overwrite_eps
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.ops import FrozenBatchNorm2d
 
 from compfeat.commands.launch import CONF
 from compfeat.inference.predictor import VideoPredictor
@@ -21,7 +24,13 @@ from compfeat.models.weights import WeightsError
 @pytest.fixture(scope="module")
 def coco(tmp_path_factory):
     torch.manual_seed(0)
-    network = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    network = MaskRCNN(resnet_fpn_backbone(backbone_name="resnet50", weights=None), num_classes=91).eval()
+    overwrite_eps(network, 0.0)  # as torchvision does where it loads its weights
+    for norm in network.modules():
+        if isinstance(norm, FrozenBatchNorm2d):
+            norm.running_var.uniform_(0, 1).pow_(4)
+            norm.weight.mul_(norm.running_var.sqrt())
+            norm.running_var[0], norm.weight[0] = 1e-42, 1e-21  # of a dead channel
     path = tmp_path_factory.mktemp("coco") / "maskrcnn.pth"
     torch.save(network.state_dict(), path)
     return network, path
@@ -43,8 +52,18 @@ def test_its_cues_are_those_of_the_config():
     assert asdict(instantiate(coco_recipe()["tracker"]).cues) == asdict(instantiate(cues))
 
 
-def test_it_finds_what_torchvision_finds_and_follows_it(coco):
+def test_its_maps_are_those_of_torchvision(coco):
     network, path = coco
+    predictor = VideoPredictor.from_checkpoint(f"coco:{path}", "cpu")
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        ours, theirs = predictor.detector.backbone(image), network.backbone(image)
+    for level, wanted in theirs.items():
+        torch.testing.assert_close(ours[level], wanted, atol=1e-3 * wanted.abs().max().item(), rtol=0)
+
+
+def test_it_follows_what_it_finds(coco):
+    _, path = coco
     labels = HardLabels(score_threshold=0.0, detections=5)
     predictor = VideoPredictor.from_checkpoint(f"coco:{path}", labels=labels, size=(128, 64), tracker=OnlineTracker())
     frame = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)

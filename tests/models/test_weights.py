@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
+from torchvision.models.detection._utils import overwrite_eps
 from torchvision.models.detection.mask_rcnn import MaskRCNN
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import FrozenBatchNorm2d
@@ -20,6 +21,7 @@ MASK_LOGITS = "roi_heads.mask_predictor.mask_fcn_logits.bias"
 def tiny(classes: int, **own: nn.Module) -> nn.Module:
     """A small Mask R-CNN of torchvision with so many classes besides background, and other modules of its own."""
     model = MaskRCNN(resnet_fpn("basic", [1, 1, 1, 1], 16, frozen=True), num_classes=classes + 1)
+    overwrite_eps(model, 0.0)  # as torchvision does for its COCO weights
     for name, module in own.items():
         model.add_module(name, module)
     return model
