@@ -70,6 +70,8 @@ def entry_faults(entry: Any, required: Sequence[str], videos: Mapping[Any, dict]
         faults.append(f"the segmentations are {masks!r:.40}, not a list")
     elif len(masks) != (frames := len(videos[entry["video_id"]]["file_names"])):
         faults.append(f"{len(masks)} segmentations for {frames} frames")
+    elif arrays := [frame for frame, mask in enumerate(masks) if hasattr(mask, "shape")]:
+        faults.append(f"the mask of frame {arrays[0]} is an array of pixels, not RLE as pycocotools encodes it")
     return faults
 
 

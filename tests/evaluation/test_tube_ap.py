@@ -234,6 +234,7 @@ def counts(value, size=(HEIGHT, WIDTH)):
         ({"score": True}, "the score True is not a finite number"),
         (masks([[1, 1, 9, 1, 9, 9]]), NO_RLE),
         (masks("abc"), NO_RLE),
+        (masks(np.zeros((HEIGHT, WIDTH), bool)), "the mask of frame 1 is an array of pixels, not RLE"),
         (masks({"size": [HEIGHT, WIDTH]}), NO_RLE),
         (masks({"counts": "abc"}), NO_RLE),
         (masks({"size": HEIGHT, "counts": [RUNS]}), NO_RLE),
@@ -313,6 +314,10 @@ def test_a_tube_is_listed_once_for_each_of_its_likeliest_classes():
                 ]
             },
             "annotation 0 .*: a mask: its size is",
+        ),
+        (
+            {"annotations": [annotation(1, tube(2, 2)) | {"segmentations": tube(2, 2)}]},
+            "annotation 0 .*: the mask of frame 0 is an array of pixels",
         ),
     ],
 )
