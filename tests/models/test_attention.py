@@ -118,10 +118,16 @@ def test_both_halves_off_is_the_identity():
     assert torch.equal(DualAttention(CHANNELS, temporal=False, spatial=False)(x, support), x)
 
 
-def test_fresh_attention_leaves_features_as_they_are_or_nearly_so():
-    x, support = torch.randn(2, CHANNELS, 5, 3), torch.randn(2, 2, CHANNELS, 3, 3)
-    assert torch.equal(DualAttention(CHANNELS, temporal=False)(x, support), x)
-    assert 0 < (DualAttention(CHANNELS)(x, support) - x).abs().max() < 0.1
+def test_fresh_spatial_attention_leaves_features_as_they_are():
+    x = torch.randn(2, CHANNELS, 5, 3)
+    assert torch.equal(DualAttention(CHANNELS, temporal=False)(x, x[:, None]), x)
+
+
+@pytest.mark.parametrize("channels", [64, 256])
+def test_fresh_temporal_attention_is_heard_but_drowns_nothing(channels):
+    x, support = torch.randn(2, channels, 5, 3), torch.randn(2, 2, channels, 3, 3)
+    context = TemporalAttention(channels, width=64)(x, support)
+    assert 0.1 < context.norm() / x.norm() < 1
 
 
 def test_a_fresh_query_looks_at_what_is_like_it():
