@@ -44,7 +44,7 @@ class TemporalAttention(nn.Module):
         self.query.load_state_dict(self.key.state_dict())  # so that a position first looks at what is like it
         self.value = nn.Conv2d(channels, inner, 3, padding=1)
         self.project = nn.Conv2d(inner, channels, 1)
-        # Not small, as what joins pretrained features often is: from a whisper, outlines take thousands of steps to learn.
+        # Not small, as what joins pretrained features often is: of a whisper, outlines are learned late or never.
         nn.init.kaiming_normal_(self.project.weight, nonlinearity="relu")
         nn.init.zeros_(self.project.get_parameter("bias"))
         self.scale = scale
