@@ -241,7 +241,8 @@ class VideoPredictor:
                 yield window
                 window = None
             window = window or Window(self._next_frame, [], [], (frame.shape[0], frame.shape[1]), begins)
-            window.images.append(torch.from_numpy(resize_image(frame, self.size)).permute(2, 0, 1))
+            small = np.array(resize_image(frame, self.size))  # a copy: whoever yields a frame may fill its memory anew
+            window.images.append(torch.from_numpy(small).permute(2, 0, 1))
             window.times.append(None if times is None else times[self._next_frame])
             self._next_frame += 1
         if window:

@@ -28,6 +28,20 @@ def test_a_video_becomes_one_tube_in_the_pixels_of_its_frames():
     assert tube.boxes == [pytest.approx((0, 0, 48.5, 31))]
 
 
+@pytest.mark.parametrize("uses_support", [False, True])
+def test_frames_may_share_their_memory_and_be_views_of_it(uses_support):
+    memory = np.zeros((32, 64, 3), np.uint8)
+
+    def read(count):
+        for i in range(count):
+            memory[:] = i
+            yield memory[..., ::-1]  # BGR, as OpenCV has it
+
+    made = predictor(uses_support=uses_support, batch_size=2)
+    (tube,) = made.predict(read(5))
+    assert sorted(i for batch in made.detector.extracted for i in batch) == [0, 1, 2, 3, 4] and len(tube.frames) == 5
+
+
 class DropsEverything(OnlineTracker):
     def update(self, detections, scores, time):
         return [None] * len(detections)
