@@ -6,11 +6,12 @@ The upper bounds keep a slip of the finger from filling the machine; nobody come
 
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen, MultipleOf
 
 Count = Annotated[int, Ge(1), Le(1_000_000)]
 Natural = Annotated[int, Ge(0), Le(1_000_000)]
 Channels = Annotated[int, Ge(1), Le(16_384)]
+GroupedChannels = Annotated[Channels, MultipleOf(16)]  # whose half makes eight groups of a group norm
 Layers = Annotated[int, Ge(1), Le(100)]
 Side = Annotated[int, Ge(1), Le(16_384)]  # pixels
 SupportFrames = Annotated[int, Ge(0), Le(1_000)]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from compfeat.models.roi_heads import FRAME_STRIDE, SampledObjects
-from compfeat.quantities import Channels, Positive, Share
+from compfeat.quantities import Channels, GroupedChannels, Positive, Share
 from compfeat.structures import FrameTarget
 
 
@@ -127,7 +127,7 @@ class CorrelationTrackHead(nn.Module):
         sigma: of the Gaussian that supervises the map, in sides of the object's box.
     """
 
-    def __init__(self, channels: Channels, width: Channels | None = 128, sigma: Positive = 0.25) -> None:
+    def __init__(self, channels: Channels, width: GroupedChannels | None = 128, sigma: Positive = 0.25) -> None:
         super().__init__()
         self.sigma = sigma
         self.embed: nn.Module = nn.Identity()
@@ -167,7 +167,7 @@ class CorrelationTrackHead(nn.Module):
         reference_targets: Sequence[FrameTarget],
     ) -> dict[str, Tensor]:
         """As ``TrackHead.losses``, and ``loss_corr``, the cross entropy of maps and Gaussians, summed over positions
-        and divided by the sum of the Gaussians.
+        and divided by the sum of the Gaussians, or a hundredth of the positions where objects are small or absent.
 
         Maps are trained with the objects of the next clip's reference frame too, which are absent from a frame unless
         both clips are of one video: within a clip hardly any is, and a map could not but show all objects alike.
@@ -184,7 +184,8 @@ class CorrelationTrackHead(nn.Module):
         wanted = torch.cat([gaussian_maps(*where, size, FRAME_STRIDE, self.sigma) for where in there])
         located = self.locate(torch.cat(maps))[:, 0].float()
         loss = F.binary_cross_entropy_with_logits(located, wanted, reduction="sum")
-        return match_losses(scores, objects, reference_targets) | {"loss_corr": loss / wanted.sum().clamp(min=1)}
+        weight = wanted.sum().clamp(min=max(1, wanted.numel() / 100))  # empty maps alone would drown all other losses
+        return match_losses(scores, objects, reference_targets) | {"loss_corr": loss / weight}
 
     def location_maps(self, frames: Sequence[Tensor], references: Sequence[Tensor]) -> list[Tensor]:
         """For each of B frames ``[C, H, W]`` the probability of each object ``[K_i, C, h, w]`` to be at a position:

@@ -241,6 +241,21 @@ def test_correlation_loss_is_the_cross_entropy_with_the_gaussian_of_each_referen
     assert losses["loss_track"] > 0 and losses["match_accuracy"] in (0, 0.5, 1)
 
 
+@pytest.mark.parametrize("side", [0, 8])
+def test_small_and_absent_objects_do_not_drown_other_losses(side):
+    torch.manual_seed(0)
+    head = CorrelationTrackHead(channels=4)
+    frames, references = torch.randn(1, 4, 48, 80), [torch.randn(1, 4, 7, 7)]
+
+    def loss(side):
+        boxes = torch.tensor([[100.0, 100.0, 100.0 + side, 100.0 + side]])[: side > 0]
+        objects, there = sampled(torch.randn(1, 4, 7, 7), torch.ones(1, 4), [0]), [0][: side > 0]
+        target = frame_target(boxes, there)
+        return head.losses([objects], frames, references, [target], [frame_target(torch.zeros(1, 4), [0])])["loss_corr"]
+
+    assert 0 < loss(side) < 2 * loss(160)
+
+
 @pytest.mark.parametrize("make", [TrackHead, CorrelationTrackHead])
 def test_training_scores_the_objects_of_each_clip_as_inference_does(make):
     torch.manual_seed(0)
