@@ -70,7 +70,6 @@ class HardLabels(Labels):
 
     def __call__(self, boxes: Tensor, classes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """As ``Labels``; boxes silence others of their class, and all classes but that have probability 0."""
-        count = classes.shape[1]
-        labels = torch.arange(count, device=classes.device).repeat(len(classes))
-        alone = classes.flatten()[:, None] * F.one_hot(labels, count)
-        return self.suppress(boxes.flatten(0, 1), alone, labels, size)
+        box, label = torch.where(classes > self.score_threshold)  # first: P x C x C are too many where classes are
+        alone = classes[box, label][:, None] * F.one_hot(label, classes.shape[1])
+        return self.suppress(boxes[box, label], alone, label, size)

@@ -24,6 +24,14 @@ def test_hard_labels_find_an_object_once_for_each_class():
     assert boxes[0].tolist() == [1, 0, 21, 20]
 
 
+def test_hard_labels_of_many_classes_take_no_more_memory_than_is_kept():
+    classes = torch.zeros(200, 20_000)  # a row for every pair would be 320 GB
+    classes[3, 7] = 0.9
+    boxes = torch.tensor([0.0, 0.0, 20.0, 20.0]).expand(200, 20_000, 4)
+    found, kept = HardLabels()(boxes, classes, SIZE)
+    assert found.tolist() == [[0, 0, 20, 20]] and kept.nonzero().tolist() == [[0, 7]]
+
+
 def test_a_soft_box_is_that_of_its_likeliest_class():
     boxes, classes = proposed()
     boxes[1, 1] = torch.tensor([25.0, 20.0, 35.0, 40.0])
