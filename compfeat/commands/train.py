@@ -65,11 +65,13 @@ def train(cfg: TrainConfig) -> float | None:
         run = _run(cfg, folder)
         with told(run, loggers) as dashboards:
             if run.status == "finished":
+                run.note_data(instantiate(cfg.data).digests(run.data), folder)
                 console.print(f"{run.name}-{run.seed}: trained before, see {folder}", soft_wrap=True)
             else:
                 with run.recorded(folder):
                     run.best = _fit(cfg, run, folder, loggers)
             if not cfg.trainer.fast_dev_run:
+                run.write(folder)  # which tells what it is to be measured at
                 for name, parts in cfg.evaluations.items():
                     _evaluate(cfg, run, parts, folder, name, dashboards)
     return run.best
@@ -94,8 +96,9 @@ def _run(cfg: TrainConfig, folder: Path) -> Run:
     config: Any = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[arg-type]
     before = None if cfg.rerun else Run.read(folder)
     if before is None:
-        return Run(name=cfg.name, seed=cfg.seed, config=config, commit=commit_of(ROOT))
+        return Run(name=cfg.name, seed=cfg.seed, config=config)
     before.require_same(config, folder, cfg.weights and digest(cfg.weights))
+    before.note_evaluations(config)
     return before
 
 
@@ -105,6 +108,7 @@ def _fit(cfg: TrainConfig, run: Run, folder: Path, loggers: list[Logger]) -> flo
     goes_on = run.steps > 0 and last.is_file()
     resume = str(last) if goes_on else cfg.resume
     state = None if resume is None else read_run_state(resume)  # Lightning would unpickle whatever is in the file
+    run.note_commit(commit_of(ROOT), goes_on)
     callbacks = _each(cfg, "callbacks")
     shows_progress = any(isinstance(callback, ProgressBar) for callback in callbacks)
     if not loggers:  # whom it would tell

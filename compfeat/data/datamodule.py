@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from compfeat.structures import Category, Clip, ClipBatch
 
 log = logging.getLogger(__name__)
 
+HELD_OUT = "held_out"
 OTHER_CLIPS = 2**32  # added to a seed, which is less: other clips of the same videos
 
 
@@ -258,13 +259,22 @@ class VISDataModule(pl.LightningDataModule):
         """
         digests = {self.train_split: self.train_annotations.arrays.digest}
         if self.held_out is not None:
-            digests["held_out"] = hashlib.blake2b(str(sorted(self.held_out)).encode(), digest_size=16).hexdigest()
+            digests[HELD_OUT] = hashlib.blake2b(str(sorted(self.held_out)).encode(), digest_size=16).hexdigest()
         elif self.val_split is not None:
             digests[self.val_split] = self.val_annotations.arrays.digest
-        if self.test_split is not None and self.test_split not in digests:
+        others = [self.test_split, "stills" if self.coco else None]
+        return digests | self.digests(name for name in others if name and name not in digests)
+
+    def digests(self, names: Iterable[str]) -> dict[str, str]:
+        """As ``fingerprint``, of those named splits, and of ``stills``, that are on disk; needs no ``setup``."""
+        found = {}
+        for name in names:
+            if name == HELD_OUT:
+                continue  # by ``setup`` alone
+            place = self._stills if name == "stills" and self.coco else (self.folder, name)
             with suppress(NotFound):
-                digests[self.test_split] = digest_of(find_annotations(self.folder, self.test_split))
-        return digests | ({"stills": digest_of(find_annotations(*self._stills))} if self.coco else {})
+                found[name] = digest_of(find_annotations(*place))
+        return found
 
     @property
     def categories(self) -> list[Category]:

@@ -57,8 +57,9 @@ class Run:
     Attributes:
         name: what is trained: in a table its row, an experiment and the overrides by which it differs from that.
         seed: of everything random.
-        config: the resolved config, as ``train.py`` was given it.
-        commit: of the code, with ``+`` behind it where files had been changed; None outside a git repository.
+        config: the resolved config, as ``train.py`` was given it, with all evaluations that it was given since.
+        commit: of the code, with ``+`` behind it where files had been changed, and after a comma those of the code that
+            it went on under; None outside a git repository.
         data: digests of the annotation files, by split.
         weights: the sha256 of what it started from, "" from scratch; None where that is a download or a checkpoint to
             go on from, and in records of earlier versions.
@@ -70,6 +71,7 @@ class Run:
         parameters: of the network that are trained, and all of them.
         machine: what it ran on last.
         best: the best validation AP so far, a fraction.
+        page: of the run on Weights & Biases, where an agent of a sweep there has chosen one; else it is ``id``.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")  # what is read from a file
@@ -89,11 +91,13 @@ class Run:
     parameters: dict[str, int] = field(default_factory=dict)
     machine: dict[str, str] = field(default_factory=description)
     best: float | None = None
+    page: str | None = None
 
     @property
     def id(self) -> str:
-        """Of the run on dashboards: the same when it goes on, another when it is trained anew."""
-        content = json.dumps([self.name, self.seed, self.began, self.config])
+        """The same when the run goes on, another when it is trained anew."""
+        config = {key: value for key, value in self.config.items() if key != "evaluations"}  # which later tables add
+        content = json.dumps([self.name, self.seed, self.began, config])
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
     @classmethod
@@ -169,6 +173,15 @@ class Run:
         changes = differences(before, now)
         if changes:
             raise OtherRun(f"{folder} holds another run: {changes}. Move it away, or train with rerun=true")
+
+    def note_evaluations(self, config: Mapping[str, Any]) -> None:
+        """Keeps those that a config asks for beside those that were asked for before: a later table has its own."""
+        self.config["evaluations"] = {**(self.config.get("evaluations") or {}), **(config.get("evaluations") or {})}
+
+    def note_commit(self, commit: str | None, goes_on: bool) -> None:
+        """Keeps the commit under which a run is trained anew, or goes on."""
+        before = (self.commit or "").split(", ") if goes_on else []
+        self.commit = ", ".join(dict.fromkeys(filter(None, [*before, commit]))) or None
 
     def note_data(self, digests: Mapping[str, str], folder: Path) -> None:
         """Keeps the digests of annotations, those of splits that were not there when the run began too.

@@ -34,6 +34,12 @@ def test_a_split_without_ground_truth_is_told_and_not_scored(tmp_path):
     assert "train/loss" in metrics(run) and "val/AP" not in metrics(run)
     assert not (run / "holdout.txt").exists()
 
+    other = write_data_set(tmp_path / "other", change=lambda content: content.update(info="another"))
+    write_data_set(other, split="valid", annotations=False)
+    elsewhere = [*arguments, f"data.root={other}", f"hydra.run.dir={run}", "rerun=false"]
+    done = command("train.py", *elsewhere, cache=tmp_path / "cache", code=2)  # it has finished: on other videos
+    assert "holds a run on other annotations of train. Move it away" in done.stderr
+
 
 def test_an_epoch_of_videos_and_images_validated_on_held_out_videos(shared_data, tmp_path):
     run = tmp_path / "run"

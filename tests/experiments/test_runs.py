@@ -34,6 +34,16 @@ def test_curves_of_a_run_that_was_interrupted_twice_in_one_epoch_are_whole(tmp_p
     assert run.curves() == {"train/loss": [(9, 3.0), (19, 2.0), (29, 1.0), (39, 0.5)]}
 
 
+@pytest.mark.parametrize("content", ["step,a,b\n1,2,3,4\n", "a,b\n1,2\n", "step,a\n1,\0\n", "step,a\n\n1"])
+def test_curves_that_cannot_be_read_are_told_and_left_out(content, tmp_path, caplog):
+    Run(name="row", seed=0, config={}).write(tmp_path / "row-0")
+    (tmp_path / "row-0/metrics-20.csv").write_text("step,a\n9,3.0\n")
+    (tmp_path / "row-0/metrics.csv").write_text(content)
+    (run,) = measured_runs(tmp_path)
+    assert run.curves() == {"a": [(9, 3.0)]}
+    assert ("row-0/metrics.csv holds no curves" in caplog.text) == (content[-1] == "\n")  # else there is none
+
+
 def test_what_an_earlier_run_left_is_not_taken_for_a_new_ones(tmp_path):
     left = ["metrics.csv", "metrics-3.csv", "checkpoints/best.ckpt", "overlays/video=1.mp4", "cues/metrics.json"]
     left += ["run.json"]
@@ -134,6 +144,24 @@ def test_a_run_whose_annotations_have_changed_does_not_go_on(tmp_path):
     assert run.data == {"train": "1", "valid": "2", "test": "3"}
     with pytest.raises(OtherRun, match="on other annotations of valid, test"):
         run.note_data({"train": "1", "valid": "x", "test": "x"}, tmp_path)
+
+
+def test_a_later_table_adds_its_ways_to_measure_and_the_run_stays_the_same(tmp_path):
+    run = Run(name="a", seed=0, config={"evaluations": {"scores": {}}}, status="finished")
+    before = run.id
+    run.note_evaluations({"evaluations": {"cues": {}}})
+    run.write(tmp_path / "a-0")
+    (kept,) = measured_runs(tmp_path)
+    assert kept.run.id == before and kept.unmeasured == ["scores", "cues"]
+
+
+def test_the_commits_of_a_run_are_those_it_was_trained_under():
+    run = Run(name="a", seed=0, config={})
+    told = []
+    for commit, goes_on in (("1", False), ("2+", False), ("2+", True), ("3", True), (None, True), (None, False)):
+        run.note_commit(commit, goes_on)
+        told.append(run.commit)
+    assert told == ["1", "2+", "2+", "2+, 3", "2+, 3", None]
 
 
 def test_a_disk_that_is_full_is_named_by_the_folder_of_the_run(tmp_path):

@@ -106,8 +106,8 @@ def quantity(value: Spread, places: int = 0) -> str:
 
 
 def commit(value: str | None) -> str:
-    """Seven digits, with ``+`` behind them where files had been changed."""
-    return NOTHING if value is None else value[:7] + "+" * value.endswith("+")
+    """Seven digits of each, with ``+`` behind them where files had been changed."""
+    return NOTHING if value is None else ", ".join(one[:7] + "+" * one.endswith("+") for one in value.split(", "))
 
 
 def days(moments: Iterable[str]) -> str:
