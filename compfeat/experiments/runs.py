@@ -57,21 +57,15 @@ class MeasuredRun:
         return [name for name in wanted if name not in self.metrics] if self.run.status == "finished" else []
 
     def curves(self) -> dict[str, Curve]:
-        """What was logged, by name, also before the run was interrupted."""
+        """What was logged, by name, also before the run was interrupted; says which files cannot be read."""
         aside = sorted(filter(_steps, self.folder.glob("metrics-*.csv")), key=_steps)
         starts = [0, *map(_steps, aside)]
         ends = [*map(_steps, aside), None]
         found: dict[str, Curve] = {}
         for path, start, end in zip([*aside, self.folder / "metrics.csv"], starts, ends, strict=True):
-            if not path.is_file():
-                continue
-            with path.open(newline="") as file:
-                for line in csv.DictReader(line for line in file if line.endswith("\n")):  # one without was cut off
-                    step = int(line.pop("step"))
-                    if start <= step and (end is None or step < end):  # what came after the last checkpoint is undone
-                        for name, value in line.items():
-                            if value:
-                                found.setdefault(name, []).append((step, float(value)))
+            for step, name, value in _logged(path):
+                if start <= step and (end is None or step < end):  # what came after the last checkpoint is undone
+                    found.setdefault(name, []).append((step, value))
         return found
 
     def classes(self) -> list[str]:
@@ -95,6 +89,20 @@ def measured_runs(folder: Path) -> list[MeasuredRun]:
         else:
             found += [one] if one else []
     return sorted(found, key=lambda measured: (measured.run.name, measured.run.seed))
+
+
+def _logged(path: Path) -> list[tuple[int, str, float]]:
+    """The (step, name, value) of all that a file of curves holds; of one that cannot be read, or is not there, none."""
+    if not path.is_file():
+        return []
+    try:
+        with path.open(newline="") as file:
+            lines = [*csv.DictReader(line for line in file if line.endswith("\n"))]  # one without was cut off
+        found = [(int(line.pop("step")), line) for line in lines]
+        return [(step, name, float(value)) for step, line in found for name, value in line.items() if value]
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        log.warning(f"left out: {path} holds no curves ({type(error).__name__}: {error})")
+        return []
 
 
 def _measured(folder: Path, name: str, kind: Any) -> dict[str, Any]:

@@ -249,24 +249,30 @@ def test_what_was_not_measured_and_data_that_differ_are_named(tmp_path, capsys):
 
 
 def test_what_rows_should_have_in_common_and_have_not_is_named(tmp_path):
-    def row(name, seed, weights, labels, model="a", **trainer):
+    def row(name, seed, weights, labels, width=16, frames="random", commit="1" * 40, **trainer):
         trainer = {"precision": "32-true", "devices": 1, "default_root_dir": f"{name}-{seed}"} | trainer
-        config = {"weights": "last.ckpt", "model": model, "module": {"seed": seed, "lr": 1.0}, "trainer": trainer}
-        facts = {"config": config, "weights": weights, "steps": trainer.get("max_steps", 20)}
+        config = {"weights": "last.ckpt", "module": {"seed": seed, "lr": 1.0}, "trainer": trainer}
+        config |= {"model": {"width": width}, "data": {"seed": seed, "sampler": frames}}
+        facts = {"config": config, "commit": commit, "weights": weights, "steps": trainer.get("max_steps", 20)}
         place = write_run(tmp_path, name, seed, {"scores": {"AP": 0.3}}, **facts)
         (place / "scores/evaluation.json").write_text(json.dumps({"labels": {"nms_threshold": labels}}))
 
     row("baseline", 0, "a" * 64, 0.5)
-    row("compfeat", 1, "a" * 64, 0.5, model="b", devices=[3], accelerator="gpu")
+    row("baseline", 1, "a" * 64, 0.5)
+    row("compfeat", 1, "a" * 64, 0.5, 16, "random", "1234567" * 6, devices=[3], accelerator="gpu")
     assert Contents.of(tmp_path).different == []
-    row("compfeat", 2, "b" * 64, 0.6, precision="bf16-mixed", devices=2, max_steps=9)
+    other = {"precision": "bf16-mixed", "devices": 2, "max_steps": 9}
+    row("compfeat", 2, "b" * 64, 0.6, 64, "uniform", "89abcde" * 6 + "+", **other)
     assert Contents.of(tmp_path).different == [
-        "weights: aaaaaaaa of baseline-0, compfeat-1; bbbbbbbb of compfeat-2",
-        "processes: 1 of baseline-0, compfeat-1; 2 of compfeat-2",
-        "steps: 20 of baseline-0, compfeat-1; 9 of compfeat-2",
-        "trainer.precision: 32-true of baseline-0, compfeat-1; bf16-mixed of compfeat-2",
-        "trainer.max_steps: None of baseline-0, compfeat-1; 9 of compfeat-2",
-        "scores.labels.nms_threshold: 0.5 of baseline-0, compfeat-1; 0.6 of compfeat-2",
+        "weights: aaaaaaaa of baseline-0, baseline-1, compfeat-1; bbbbbbbb of compfeat-2",
+        "processes: 1 of baseline-0, baseline-1, compfeat-1; 2 of compfeat-2",
+        "steps: 20 of baseline-0, baseline-1, compfeat-1; 9 of compfeat-2",
+        "trainer.precision: 32-true of baseline-0, baseline-1, compfeat-1; bf16-mixed of compfeat-2",
+        "trainer.max_steps: None of baseline-0, baseline-1, compfeat-1; 9 of compfeat-2",
+        "commit: 1234567 of compfeat-1; 89abcde+ of compfeat-2",
+        "model.width: 16 of compfeat-1; 64 of compfeat-2",
+        "data.sampler: random of compfeat-1; uniform of compfeat-2",
+        "scores.labels.nms_threshold: 0.5 of baseline-0, baseline-1, compfeat-1; 0.6 of compfeat-2",
     ]
 
 

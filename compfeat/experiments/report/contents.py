@@ -7,6 +7,7 @@ from typing import Any
 
 from compfeat.experiments.comparison import Comparison, other_measurements, paper_comparisons
 from compfeat.experiments.record import effective, processes
+from compfeat.experiments.report import words
 from compfeat.experiments.report.costs import RowCost, row_costs
 from compfeat.experiments.report.curves import LOGGED, Logged, RowCurves, row_curves
 from compfeat.experiments.report.errors import RowErrors, errors_by_evaluation
@@ -85,10 +86,12 @@ class Contents:
 
     @property
     def different(self) -> list[str]:
-        """What finished runs should have in common and have not, each with who has which: the annotations, what they
-        start from, how they are trained, how they are measured."""
+        """What finished runs should have in common and have not, each with who has which: all of them the annotations,
+        what they start from, how they are trained and measured, those of a row the code, the network and the data."""
         finished = [one for one in self.runs if one.run.status == "finished"]
         told = [_differing({one.folder.name: _training(one) for one in finished})]
+        for row in dict.fromkeys(one.run.name for one in finished):
+            told.append(_differing({one.folder.name: _made(one) for one in finished if one.run.name == row}))
         for split in dict.fromkeys(split for one in finished for split in one.run.data):  # a run need not tell of each
             having = [one for one in finished if split in one.run.data]
             told.append(_differing({o.folder.name: {"annotations": {split: o.run.data[split][:8]}} for o in having}))
@@ -122,13 +125,19 @@ def _training(one: MeasuredRun) -> dict[str, Any]:
         "processes": processes(config),
         "steps": one.run.steps,
         "trainer": config.get("trainer", {}),
-        "module": {key: value for key, value in config.get("module", {}).items() if key != "seed"},
+        "module": config.get("module", {}),
     }
+
+
+def _made(one: MeasuredRun) -> dict[str, Any]:
+    """What says which network it is, and of which data, whatever its seed is."""
+    return {"commit": words.commit(one.run.commit)} | {key: one.run.config.get(key, {}) for key in ("model", "data")}
 
 
 def _differing(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The keys of which configs, by run, have different values: "weights: 0a1b2c3d of a-0, a-1; coco of b-0"."""
-    flat = {run: dict(effective(config)) for run, config in configs.items()}
+    seeds = {"seed", "data.seed", "module.seed"}
+    flat = {run: {k: v for k, v in effective(config) if k not in seeds} for run, config in configs.items()}
     told = []
     for key in dict.fromkeys(key for config in flat.values() for key in config):
         runs: dict[str, list[str]] = {}
