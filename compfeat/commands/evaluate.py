@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 
 from compfeat.commands.console import console, print_table
 from compfeat.commands.loading import find_devices, predictor_maker, require_classes
+from compfeat.commands.resolvers import changed
 from compfeat.data.datamodule import VISDataModule
 from compfeat.evaluation.breakdown import KINDS
 from compfeat.evaluation.tube_ap import METRICS, Results, Truth
@@ -20,6 +21,8 @@ from compfeat.experiments.run_folder import run_folder
 from compfeat.files import read_json, write_json
 from compfeat.inference.shares import predict_in_shares
 from compfeat.quantities import Count, PathName, Seed
+
+ELSEWHERE = ("ckpt", "device", "devices", "output", "tracking")  # say nothing of what is measured of which videos
 
 
 class EvaluateConfig(Protocol):
@@ -126,7 +129,13 @@ def _tell_dashboard(cfg: EvaluateConfig, data: VISDataModule, measured: Measurem
     run = Run.read(folder)
     dashboard = run and Dashboard.of(run, folder)
     if dashboard:
-        ways = HydraConfig.get().runtime.choices
-        chosen = [ways[part] for part in ("tracker", "labels", "support") if ways[part]]
-        dashboard.log_evaluation("-".join([str(data.val_split), *chosen]), *measured)
+        dashboard.log_evaluation(_named(data), *measured)
         dashboard.close(failed=False)
+
+
+def _named(data: VISDataModule) -> str:
+    """Which videos were measured on, and in which way: "ytvis-valid+tracker-cues"."""
+    given = HydraConfig.get()
+    videos = given.runtime.choices["data"] if data.generator else data.folder.resolve().name
+    ways = [override for override in given.overrides.task if override.partition("=")[0] not in ELSEWHERE]
+    return changed(f"{videos}-{data.val_split}", ways)

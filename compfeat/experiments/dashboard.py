@@ -73,7 +73,7 @@ class Dashboard(Logger):
 
     @property
     def version(self) -> str | None:
-        return None if self._run is None else self._run.id
+        return None if self._run is None else page_of(self._run)
 
     @property
     def save_dir(self) -> str:
@@ -135,7 +135,7 @@ class Dashboard(Logger):
         page = wandb.init(
             **self._place,
             **self._title,
-            id=os.environ.get("WANDB_RUN_ID", run.id),  # an agent of a W&B sweep has chosen one
+            id=page_of(run),
             resume="allow",
             job_type="train",
             dir=self._folder,
@@ -161,9 +161,15 @@ class Dashboard(Logger):
             log.warning(f"Weights & Biases: logging failed and is off for the rest of this run: {reason}")
 
 
+def page_of(run: Run) -> str:
+    """The id of the page of a run."""
+    return run.page or run.id
+
+
 @contextmanager
 def told(run: Run, loggers: Sequence[Logger]) -> Iterator[list[Dashboard]]:
     """The dashboards among the loggers of a run; whatever happens to it, their pages are ended afterwards."""
+    run.page = os.environ.get("WANDB_RUN_ID", run.page)  # which an agent of a W&B sweep has chosen
     dashboards = [logger.about(run) for logger in loggers if isinstance(logger, Dashboard)]
     failed = True
     try:

@@ -1,12 +1,13 @@
 """The workspace on Weights & Biases in which the rows of a table are compared."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import wandb_workspaces.reports.v2 as panels
 import wandb_workspaces.workspaces as workspaces
 
-from compfeat.experiments.dashboard import IMAGES, STEP
+from compfeat.experiments.dashboard import IMAGES, STEP, page_of
 from compfeat.experiments.runs import MeasuredRun
 
 LOSSES = ("loss", "loss_classifier", "loss_mask", "loss_track")
@@ -18,7 +19,8 @@ def comparison_workspace(entity: str, project: str, runs: Sequence[MeasuredRun])
 
     Args:
         entity, project: where the pages of the runs are.
-        runs: tell which evaluations, classes and videos there are.
+        runs: those that are compared, whatever else is in the project; tell which evaluations, classes and videos
+            there are.
     """
     row = panels.Config("name")
     together: Any = {"groupby": row, "groupby_aggfunc": "mean", "groupby_rangefunc": "stderr"}
@@ -44,5 +46,6 @@ def comparison_workspace(entity: str, project: str, runs: Sequence[MeasuredRun])
             [panels.MediaBrowser(title=name, media_keys=[f"val/{name}"], gallery_axis="run") for name in videos],
         ),
     ]
-    settings = workspaces.RunsetSettings(groupby=[workspaces.Config("name")])
+    pages = json.dumps([page_of(one.run) for one in runs])
+    settings = workspaces.RunsetSettings(filters=f'Metric("ID") in {pages}', groupby=[workspaces.Config("name")])
     return workspaces.Workspace(entity, project, "CompFeat: rows compared", sections, runset_settings=settings)

@@ -12,7 +12,7 @@ from compfeat.experiments.workspace import comparison_workspace
 def test_a_workspace_shows_rows_curves_classes_and_videos(tmp_path):
     for name in ("baseline", "compfeat"):
         folder = tmp_path / f"{name}-0"
-        Run(name=name, seed=0, config={}).write(folder)
+        Run(name=name, seed=0, config={}, page="chosen-by-an-agent" if name == "baseline" else None).write(folder)
         for way in ("scores", "cues"):
             (folder / way).mkdir()
             (folder / way / "metrics.json").write_text(json.dumps({"AP": 0.5}))
@@ -35,4 +35,6 @@ def test_a_workspace_shows_rows_curves_classes_and_videos(tmp_path):
     assert all(isinstance(panel, BarPlot) for panel in (*rows.panels, *classes.panels))
     (browser,) = videos.panels
     assert isinstance(browser, MediaBrowser) and browser.media_keys == ["val/video-3"]  # as the run's own page has it
-    assert workspace._to_model() is not None  # what would be sent
+    sent = workspace._to_model().model_dump_json()
+    for page in ("chosen-by-an-agent", Run.read(tmp_path / "compfeat-0").id):  # whatever else is in the project
+        assert sent.count(page) == 1
