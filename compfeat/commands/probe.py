@@ -148,13 +148,22 @@ def _prepared(data: Any, stage: str) -> VISDataModule:
 
 
 def _networks(patterns: Sequence[str]) -> Iterator[tuple[str, int, str]]:
-    """Row, seed and path of each checkpoint; its path in the place of the row where no run tells that, or one twice."""
+    """Row, seed and path of each checkpoint. A row is what its runs are called, with their folder where several have
+    such runs; the path of its checkpoint where no run tells, or where another one of the same run came before."""
+    folders = {p: run_folder(Path(p)) for pattern in patterns for p in sorted(glob(pattern)) or [pattern]}
+    runs = {path: Run.read(folder.absolute()) for path, folder in folders.items()}
+    homes: dict[str, set[Path]] = {}
+    for path, run in runs.items():
+        if run is not None:
+            homes.setdefault(run.name, set()).add(folders[path].parent)
     known: set[tuple[str, int]] = set()
-    for path in (path for pattern in patterns for path in sorted(glob(pattern)) or [pattern]):
-        run = Run.read(run_folder(Path(path).absolute()))
-        row = (path, 0) if run is None or (run.name, run.seed) in known else (run.name, run.seed)
-        known.add(row)
-        yield *row, path
+    for path, run in runs.items():
+        if run is None:
+            yield path, 0, path
+            continue
+        row = run.name if len(homes[run.name]) == 1 else str(folders[path].parent / run.name)
+        yield path if (row, run.seed) in known else row, run.seed, path
+        known.add((row, run.seed))
 
 
 def _maps(detector: CompFeat, held_out: Sequence[HeldOut]) -> list[tuple[HeldOut, Maps]]:

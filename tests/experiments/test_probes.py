@@ -12,6 +12,7 @@ from shell import command
 from torch import nn
 from untrained import checkpoint
 
+from compfeat.commands.probe import _networks
 from compfeat.data.datamodule import VISDataModule
 from compfeat.data.shapes import ShapesGenerator
 from compfeat.experiments.probes.attention import ClassProbe, Look, indicator, looks_of
@@ -153,6 +154,23 @@ def test_the_checkpoints_of_a_row_are_its_seeds(trained, cache, tmp_path):
     figures = json.loads(ran.stdout.splitlines()[-1])
     assert list(figures) == ["baseline", "compfeat"] and all(len(f["visible"]) == 2 for f in figures.values())
     assert "gain over baseline" in ran.stdout and "+0.000" in ran.stdout  # of the one seed that both have
+
+
+def test_rows_of_other_folders_and_other_checkpoints_of_a_run_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder, name, seed in (("old", "baseline", 0), ("old", "baseline", 1), ("old", "compfeat", 1)):
+        Run(name, seed, {}).write(tmp_path / folder / f"{name}-{seed}")
+    Run("compfeat", 1, {}).write(tmp_path / "new/compfeat-1")
+    paths = [f"{run}/checkpoints/last.ckpt" for run in ("old/baseline-0", "old/baseline-1", "old/compfeat-1")]
+    best, new = "old/baseline-1/checkpoints/best.ckpt", "new/compfeat-1/checkpoints/last.ckpt"
+    assert list(_networks([*paths, best, new, "else.ckpt"])) == [
+        ("baseline", 0, paths[0]),
+        ("baseline", 1, paths[1]),
+        ("old/compfeat", 1, paths[2]),
+        (best, 1, best),
+        ("new/compfeat", 1, new),
+        ("else.ckpt", 0, "else.ckpt"),
+    ]
 
 
 class OwnHead(nn.Module):

@@ -94,7 +94,10 @@ def held_out_clips(data: VISDataModule, videos: int, degraded: bool) -> list[Hel
                 ]
                 for f in support
             ]
-            drawn.append((clip, sum(not hidden[f] for f in support), torch.tensor(boxes).view(SUPPORT_FRAMES, -1, 4)))
+            height, width = clip.current.shape[-2:]
+            scale = torch.tensor([width / video.width, height / video.height]).repeat(2)
+            located = torch.tensor(boxes).view(SUPPORT_FRAMES, -1, 4) * scale
+            drawn.append((clip, sum(not hidden[f] for f in support), located))
     groups = [drawn[i : i + AT_ONCE] for i in range(0, len(drawn), AT_ONCE)]
     return [
         HeldOut(ClipBatch.collate([c for c, _, _ in g]), torch.tensor([n for _, n, _ in g]), [b for _, _, b in g])
