@@ -87,6 +87,9 @@ def _faults(key: str, value: Any, annotation: Any) -> Iterator[tuple[str, str]]:
         return
     named, others = members
     for name, item in value.items():
+        if not isinstance(name, str):
+            yield key, f" has the key {name!r}, but keys are words"
+            continue
         if name.startswith("_"):
             continue
         if name not in named and others is None:

@@ -124,6 +124,18 @@ def test_an_empty_path_is_not_the_current_folder(config, key):
         check_config(cfg, keys)
 
 
+def test_a_number_is_no_key():
+    cfg, keys = read("train", ("+module.loss_weights={1: 2.0}",))
+    with pytest.raises(ConfigError, match="module.loss_weights has the key 1, but keys are words"):
+        check_config(cfg, keys)
+
+
+def test_the_width_of_group_norms_is_a_multiple():
+    cfg, keys = read("train", ("model.detector.track_head.width=100",))
+    with pytest.raises(ConfigError, match="model.detector.track_head.width=100: should be a multiple of 16"):
+        check_config(cfg, keys)
+
+
 @pytest.mark.parametrize("key", ["variants", "ckpt", "seeds"])
 def test_a_probe_is_given_something_to_try(key):
     cfg, keys = read("probe/attention", ())

@@ -7,6 +7,10 @@ from types import TracebackType
 INTERRUPTED = 130  # the exit code that shells give to Ctrl-C
 
 
+class CheckFailed(Exception):
+    """What was looked at is not as it should be: exit code 1. The message says how much of it."""
+
+
 def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr, flush=True)

@@ -1,12 +1,12 @@
 """Finds what is wrong with a data set."""
 
-import sys
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from hydra.utils import instantiate
 
+from compfeat.commands import CheckFailed
 from compfeat.commands.console import console, print_table
 from compfeat.data.checks import SplitCheck
 from compfeat.findings.overlays import contact_sheet, draw_clip
@@ -25,7 +25,11 @@ class CheckDataConfig(Protocol):
 
 
 def check_data(cfg: CheckDataConfig) -> None:
-    """Names what is wrong with a data set as ``conf/check_data.yaml`` describes; exits with 1 when anything is."""
+    """Names what is wrong with a data set as ``conf/check_data.yaml`` describes.
+
+    Raises:
+        CheckFailed: something is.
+    """
     data = instantiate(cfg.data)
     data.prepare_data()
     found = 0
@@ -34,8 +38,7 @@ def check_data(cfg: CheckDataConfig) -> None:
         found += tell_faults(check)
         _print_statistics(check)
     if found:
-        console.print(f"{found} errors", style="bold red")
-        sys.exit(1)
+        raise CheckFailed(told_number(found))
     path = Path(cfg.output) / "clips.png"
     _write_clips(data, cfg.clips, path)
     console.print(f"no errors; sample clips as the network gets them: {path}", style="green", soft_wrap=True)
@@ -49,6 +52,10 @@ def tell_faults(check: SplitCheck) -> int:
         for fault in faults:
             console.print(f"error: {fault}", style="red", highlight=False, soft_wrap=True)
     return found
+
+
+def told_number(found: int) -> str:
+    return f"the check found {found} {'error' if found == 1 else 'errors'}"
 
 
 def _write_clips(data: Any, count: int, path: Path) -> None:

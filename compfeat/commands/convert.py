@@ -1,11 +1,11 @@
 """Converts data sets of other forms into the YouTube-VIS layout, and back."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from compfeat.commands.check_data import tell_faults
+from compfeat.commands import CheckFailed
+from compfeat.commands.check_data import tell_faults, told_number
 from compfeat.commands.console import console
 from compfeat.commands.launch import launch_named
 from compfeat.data.annotations.reader import VISAnnotations
@@ -114,7 +114,11 @@ def convert() -> None:
 
 
 def _convert(source: LabelledVideos, cfg: ConvertConfig) -> None:
-    """Writes the videos of a source in the YouTube-VIS layout and checks the result; exits with 1 on errors."""
+    """Writes the videos of a source in the YouTube-VIS layout and checks the result.
+
+    Raises:
+        CheckFailed: something is wrong with it.
+    """
     output = Path(cfg.output)
     refuse_to_overwrite(output / cfg.split)
     if output.resolve().is_relative_to(Path(cfg.source).resolve()):
@@ -130,8 +134,7 @@ def _convert(source: LabelledVideos, cfg: ConvertConfig) -> None:
     kinds = f"{len(statistics.objects)} of {len(source.categories)} classes ({classes})"
     console.print(f"converted: {counts} of {kinds}{crowds} in {output / cfg.split}", style="green", soft_wrap=True)
     if found:
-        console.print(f"{found} errors", style="bold red")
-        sys.exit(1)
+        raise CheckFailed(told_number(found))
 
 
 def _path(name: str | None) -> Path | None:

@@ -22,7 +22,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from compfeat.commands import INTERRUPTED
+from compfeat.commands import INTERRUPTED, CheckFailed
 from compfeat.commands.arguments import as_typed
 from compfeat.commands.composition_errors import told_better
 from compfeat.commands.help import help_text
@@ -50,6 +50,7 @@ USER_ERRORS = (
     ValueError,
     OSError,
     NonFiniteLoss,
+    CheckFailed,
 )
 IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker process \d+\.\n.*\n[\w.]+: ", re.DOTALL)  # before what it says
 NO_GPU = "No supported gpu backend found"  # what Lightning says
@@ -65,10 +66,11 @@ register_resolvers()
 
 
 def launch(task: Callable[[Any], Any], config_name: str) -> None:
-    """Runs a command under Hydra, and turns what a user can put right into one line and exit code 2.
+    """Runs a command under Hydra, and turns what a user can put right into one line and exit code 2; a check that fails
+    into one line and 1.
 
     In a multirun a job that fails does not stop those after it: the failed ones are named at the end, and the exit code
-    is 2, or 1 where one failed by a fault of the program. With ``HYDRA_FULL_ERROR=1`` in the environment tracebacks are
+    is 2, or 1 where a check failed or the program did. With ``HYDRA_FULL_ERROR=1`` in the environment tracebacks are
     shown too.
 
     Args:
@@ -132,7 +134,7 @@ class _Job:
             name = _job_name(HydraConfig.get())
             _tell(error, self.traceback, f"{name}: ")
             with open(os.environ[FAILED], "a") as file:
-                file.write(json.dumps([name, one_line(error), _is_users(error)]) + "\n")
+                file.write(json.dumps([name, one_line(error), _exit_code(error)]) + "\n")
 
 
 def _job_name(hydra_config: Any) -> str:
@@ -150,8 +152,7 @@ def _quieten() -> None:
 
 
 def _tell_failed(path: Path) -> int:
-    """Names the jobs of a multirun that failed. Returns the exit code: 0 of none, 1 if one failed by a fault of the
-    program, else 2."""
+    """Names the jobs of a multirun that failed. Returns the least of their exit codes; 0 where none failed."""
     if not path.is_file():
         return 0
     failed = [json.loads(line) for line in path.read_text().splitlines()]
@@ -159,7 +160,7 @@ def _tell_failed(path: Path) -> int:
     print(f"{len(failed)} {'job' if len(failed) == 1 else 'jobs'} failed:", file=sys.stderr)
     for name, fault, _ in failed:
         print(f"  {name}: {fault}", file=sys.stderr)
-    return 2 if all(users for _, _, users in failed) else 1
+    return min(code for _, _, code in failed)
 
 
 def launch_named(tasks: Mapping[str, Callable[[Any], Any]], kind: str) -> None:
@@ -198,13 +199,17 @@ def _leave(error: Exception, traceback: bool) -> NoReturn:
     if not _is_users(error):
         raise error
     _tell(error, traceback)
-    sys.exit(2)
+    sys.exit(_exit_code(error))
 
 
 def _tell(error: BaseException, traceback: bool, job: str = "") -> None:
     if traceback or not _is_users(error):
         print_exception(error)
     print(f"error: {job}{one_line(error)}", file=sys.stderr)
+
+
+def _exit_code(error: BaseException) -> int:
+    return 2 if _is_users(error) and not isinstance(error, CheckFailed) else 1
 
 
 def _is_users(error: BaseException) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from compfeat.evaluation.tube_ap import METRICS
+from compfeat.experiments.record import Run
 from compfeat.experiments.report import words
 from compfeat.experiments.report.contents import described
 from compfeat.experiments.report.markdown import as_table
@@ -201,7 +202,7 @@ def _training(one: MeasuredRun, checkpoint: str) -> dict[str, str]:
     settings = {what: _short(_at(run.config, key)) for what, key in SETTINGS.items()}
     return {
         "Checkpoint": f"`{checkpoint}`" + ("" if run.status == "finished" else f", **of a run that is {run.status}**"),
-        "Started from": _start(run.config.get("weights")),
+        "Started from": _start(run),
         **{what: told for what, told in settings.items() if told},
         "Seed": str(run.seed),
         "Steps": f"{run.steps:,}, in {run.seconds / 60:.1f} minutes and {run.peak_memory_gib:.1f} GiB",
@@ -226,8 +227,15 @@ def _short(value: Any) -> str:
     return "" if value is None else str(value) if isinstance(value, float) else str(value).rpartition(".")[2]
 
 
-def _start(weights: str | None) -> str:
+def _start(run: Run) -> str:
     """What a training began with, without the folders of whoever's machine it was."""
+    weights, resume = (run.config.get(key) for key in ("weights", "resume"))
+    if resume and run.weights is None:  # a checkpoint holds all of them
+        return f"{_last_parts(resume)}, whose steps are counted, its minutes are not"
     if weights is None:
         return "random weights"
-    return "COCO" if of_coco(weights) else "/".join(Path(weights).parts[-3:])
+    return "COCO" if of_coco(weights) else _last_parts(weights)
+
+
+def _last_parts(path: str) -> str:
+    return "/".join(Path(path).parts[-3:])

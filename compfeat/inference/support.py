@@ -5,7 +5,7 @@ from collections import deque
 import torch
 
 from compfeat.models.attention import Features
-from compfeat.quantities import Count, SupportFrames
+from compfeat.quantities import Count
 
 
 class SupportBank:
@@ -23,9 +23,7 @@ class SupportBank:
         window: frames of a video that are held in memory, as small as the network sees them, to look ahead.
     """
 
-    def __init__(
-        self, frames: SupportFrames = 4, look_ahead: bool = True, interval: Count = 5, window: Count = 120
-    ) -> None:
+    def __init__(self, frames: Count = 4, look_ahead: bool = True, interval: Count = 5, window: Count = 120) -> None:
         if min(frames, interval, window) < 1:
             raise ValueError(
                 f"support: frames, interval and window must be at least 1, not {frames}, {interval} and {window}"

@@ -70,7 +70,8 @@ class CompFeat(nn.Module):
         object_attention: refines the features of every RoI before any head sees them; None leaves them as they are.
         support_pooling: by how much the keys and values of the support frames are pooled on each of the pyramid levels
             P2 to P5 for the attention of both levels, by default to cells of 32 pixels.
-        support_gradients: whether training goes through the support frames too; False saves memory.
+        support_gradients: whether training goes through the support frames too; False saves memory, and has trained
+            batch norms see support frames apart from the others.
         anchor_sizes: side of the anchors in pixels, one for each of the five pyramid levels.
         rpn_batch_size: anchors sampled per frame for the proposal loss, half of them positive.
         proposals: proposals kept per frame.

@@ -202,10 +202,11 @@ def _read_file(path: Path) -> tuple[Mapping[str, Tensor], list[str] | None]:
     classes = None
     if isinstance(content, dict) and "state_dict" in content:
         classes = _class_names(content.get("predictor"))
-        content = {name.removeprefix("detector."): value for name, value in content["state_dict"].items()}
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        content = content["state_dict"]
+    state: Any = content.items() if isinstance(content, dict) else [("", None)]
+    if not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state):
         raise WeightsError(f"{path} is not a state dict, that is names and tensors")
-    return content, classes
+    return {name.removeprefix("detector."): value for name, value in state}, classes
 
 
 def _class_names(recipe: Any) -> list[str] | None:

@@ -50,7 +50,7 @@ def test_errors_that_the_checks_find_end_with_exit_code_1(tmp_path, cache):
     done = command("scripts/convert.py", *arguments, f"output={out}", cache=cache, code=1)
     assert "error: video 1 (v): frame v/1.jpg cannot be read: it is broken or cut short" in done.stdout
     assert "converted: 1 videos, 2 frames, 1 objects of 1 of 1 classes (cat 1)" in done.stdout
-    assert "1 errors" in done.stdout
+    assert done.stderr.endswith("error: the check found 1 error\n")
 
 
 def test_what_cannot_be_converted_is_told_in_one_line(tmp_path, cache):

@@ -13,6 +13,8 @@ from shell import command
 from untrained import checkpoint
 
 from compfeat.commands.export import ONNX_PACKAGES
+from compfeat.experiments.card import _start
+from compfeat.experiments.record import Run
 from compfeat.inference.checkpoint import rebuild
 from compfeat.inference.predictor import VideoPredictor
 from compfeat.models.frame_program import FrameProgram, save_program
@@ -79,6 +81,19 @@ def test_the_card_tells_where_the_network_comes_from_and_how_good_it_is(run, cac
     for told in (COMMIT, "split test", "AdamW", "0.0005", "bf16-mixed", "detector/checkpoints/last.ckpt", "Apache-2.0"):
         assert told in text
     assert "somebody" not in text and "61.1" not in text
+
+
+@pytest.mark.parametrize(
+    ("weights", "resume", "told"),
+    [
+        (None, None, "random weights"),
+        ("coco", None, "COCO"),
+        ("/home/somebody/a/checkpoints/last.ckpt", None, "a/checkpoints/last.ckpt"),
+        ("coco", "/home/somebody/b/checkpoints/last.ckpt", "b/checkpoints/last.ckpt, whose steps are counted"),
+    ],
+)
+def test_the_card_tells_what_a_run_started_from(weights, resume, told):
+    assert _start(Run("a", 0, {"weights": weights, "resume": resume})).startswith(told)
 
 
 def test_numbers_of_another_checkpoint_are_not_told(run, cache, tmp_path):

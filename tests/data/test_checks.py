@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from composed import composed
 from generated import HEIGHT, WIDTH, box_mask, compressed, write_data_set
+from shell import command
 
 from compfeat.commands.check_data import check_data
 from compfeat.data.checks import SplitCheck
@@ -161,14 +162,15 @@ def test_statistics_and_sample_clips_of_a_sound_data_set(tmp_path, capsys):
     assert sheet.shape == (2 * (320 + caption), 4 * (640 + 6), 3)
 
 
-def test_errors_end_with_exit_code_1(tmp_path, capsys):
-    root = write_data_set(tmp_path / "data", change=change_first(segmentations=[None] * 4, bboxes=None))
-    with pytest.raises(SystemExit) as ended:
-        run_check(root, tmp_path / "out")
-    assert ended.value.code == 1
-    shown = capsys.readouterr().out
-    assert "error: video 1 (v1), annotation 10: no frame shows it" in shown and "1 errors" in shown
-    assert not (tmp_path / "out").exists()
+def test_errors_end_with_exit_code_1_when_all_sets_are_checked(tmp_path):
+    bad = write_data_set(tmp_path / "bad", change=change_first(segmentations=[None] * 4, bboxes=None))
+    good = write_data_set(tmp_path / "good")
+    arguments = ["data=ytvis", "data.val_split=null", "data.holdout=1", f"data.root={bad},{good}"]
+    out = tmp_path / "out"
+    done = command("scripts/check_data.py", "-m", *arguments, f"hydra.sweep.dir={out}", cache=tmp_path, code=1)
+    assert "error: video 1 (v1), annotation 10: no frame shows it" in done.stdout
+    assert f"{bad}: the check found 1 error" in done.stderr and "1 job failed" in done.stderr
+    assert [path.name for path in out.rglob("clips.png")] == ["clips.png"]  # of the other set
 
 
 def test_real_data_has_no_faults(shared_data):

@@ -136,6 +136,10 @@ def test_errors_are_one_line(source, offer, monkeypatch, tmp_path):
     (tmp_path / "noise.pth").write_bytes(b"noise")
     with pytest.raises(WeightsError, match="noise.pth cannot be read as weights"):
         load_pretrained(tiny(1), tmp_path / "noise.pth")
+    for content in ({"state_dict": []}, {"state_dict": {1: torch.zeros(1)}}, {"weights": "all"}):
+        torch.save(content, tmp_path / "else.pth")
+        with pytest.raises(WeightsError, match="else.pth is not a state dict"):
+            load_pretrained(tiny(1), tmp_path / "else.pth")
     torch.save(ResNet(BasicBlock, [1, 1, 1, 1], norm_layer=FrozenBatchNorm2d).state_dict(), tmp_path / "resnet.pth")
     with pytest.raises(WeightsError, match="holds no weights of this model"):
         load_pretrained(tiny(1), tmp_path / "resnet.pth")
