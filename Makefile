@@ -66,6 +66,8 @@ dashboard: $(READY) ## compare runs on Weights & Biases: make dashboard FOLDER=o
 
 CKPT ?= coco
 VIDEO ?= $(error VIDEO= a video file, a folder of images, or what else scripts/predict.py takes)
+# what is missing is told before anything is installed
+GIVEN := $(if $(filter predict,$(MAKECMDGOALS)),$(VIDEO))$(if $(filter dashboard,$(MAKECMDGOALS)),$(ENTITY))
 
 predict: $(READY) ## find the objects of a video: make predict VIDEO=dog.mp4 CKPT=PATH, else torchvision's Mask R-CNN
 	$(BIN)/python scripts/predict.py $(call quoted,ckpt=$(CKPT)) $(call quoted,video=$(VIDEO)) $(ARGS)

@@ -17,20 +17,31 @@ from omegaconf.errors import OmegaConfBaseException
 
 from compfeat.config_check import ConfigError
 
-MISLEADING = ("Ambiguous value", "Could not override", "Config group override must be", "In '")  # what Hydra says
+MISLEADING = (  # what Hydra says
+    "Ambiguous value",
+    "Error parsing override",
+    "Could not override",
+    "Config group override must be",
+    "In '",
+)
 UNKNOWN = re.compile(r"Could not override '([\w.]+)'")
+LISTED = re.compile(r"Ambiguous value for argument '([\w.@/]+)=([^'\[]*)'")
 NO_OPTION = re.compile(r"Could not (?:find|load) '(\w+)/([^']+)'")
 
 
 def told_better(error: Exception, conf: Path, config_name: str, overrides: Sequence[str]) -> Exception:
     """The same error, but where Hydra says something else than what is wrong.
 
-    A sweep that it could not compose it takes for one run with ambiguous values; a key that is not there it advises to
-    add, also where nothing would heed it; of a group that is null it does not say what to do; options are a list of
-    lines.
+    A sweep that it could not compose it takes for one run with ambiguous values, and so a list; of a word that is no
+    key=value it tells the grammar; a key that is not there it advises to add, also where nothing would heed it; of a
+    group that is null it does not say what to do; options are a list of lines.
     """
     if not str(error).startswith(MISLEADING):
         return error
+    if str(error).startswith("Error parsing override"):
+        words = [word for word in overrides if "=" not in word and not word.startswith("~")]
+        told = f"{words[0]!r} is no KEY=VALUE, see --help; what has spaces stands in quotes: 'KEY=two words'"
+        return ConfigError(told) if words else error
     with initialize_config_dir(str(conf), version_base="1.3"):
         if str(error).startswith("Ambiguous value"):
             try:
@@ -39,6 +50,11 @@ def told_better(error: Exception, conf: Path, config_name: str, overrides: Seque
                 )
             except HydraException as hidden:
                 error = hidden
+            else:
+                if listed := LISTED.match(str(error)):
+                    key, values = listed.groups()
+                    told = f"{key}={values} is several values: -m runs each, in brackets they are a list"
+                    return ConfigError(f"{told}, {key}=[{values}]")
         if unknown := UNKNOWN.match(str(error)):
             if _can_be_added(unknown[1], config_name, overrides):
                 return ConfigError(f"{unknown[1]} is not set in conf/: +{unknown[1]}=VALUE, with a plus, sets it")

@@ -90,6 +90,8 @@ def coco_video(cfg: COCOVideoConfig) -> None:
     annotations = VISAnnotations.load(cfg.source, cfg.split)  # the frames need not be there
     results = None
     if cfg.results is not None:
+        if not Path(cfg.results).is_file():
+            raise FileNotFoundError(f"there is no results file at {cfg.results}")
         results = read_json(cfg.results)
         if problems := validate_results(results, annotations.ground_truth(range(len(annotations)))):
             raise ResultsError(f"{cfg.results} does not fit {annotations.path}: {problems[0]} ({len(problems)} in all)")

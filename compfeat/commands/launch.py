@@ -9,6 +9,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from traceback import print_exception
 from typing import Any, NoReturn, get_type_hints
@@ -88,7 +89,9 @@ def launch(task: Callable[[Any], Any], config_name: str) -> None:
     job = _Job(task, traceback)
     try:
         sys.argv[1:] = as_typed(sys.argv[1:], job.keys)
-        if HELP & set(sys.argv):
+        if "--version" in sys.argv:  # Hydra would tell its own
+            print(f"compfeat {version('compfeat')}")
+        elif HELP & set(sys.argv):
             print(help_text(CONF, config_name, _overrides()))
         else:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()

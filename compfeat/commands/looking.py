@@ -38,7 +38,7 @@ def known(classes: str | Sequence[str] | None, class_names: Sequence[str]) -> li
     Raises:
         ValueError: one of them is none that the network knows.
     """
-    names = classes.split(",") if isinstance(classes, str) else list(classes or [])
+    names = [name.strip() for name in classes.split(",")] if isinstance(classes, str) else list(classes or [])
     for name in names:
         if name not in class_names:
             near = get_close_matches(name, class_names, n=1)

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
 from compfeat.commands.console import console
 from compfeat.commands.loading import find_device, predictor_maker
 from compfeat.commands.looking import LookConfig, chosen, find_objects, findings_in, known
@@ -18,6 +21,7 @@ from compfeat.quantities import PathName, Seconds
 
 DATED = Path("outputs/predict")  # here folders are made where none is given
 NAMED = 5  # objects at most
+written: set[Path] = set()  # by the videos of this call, of which -m takes several
 
 
 class PredictConfig(LookConfig, Protocol):
@@ -45,6 +49,9 @@ def predict(cfg: PredictConfig) -> None:
     predictor.tracker.keep_unseen = cfg.forget
     outputs: list[Output] = [cfg.write] if isinstance(cfg.write, str) else cfg.write
     folder = dated_folder(DATED) if cfg.output is None else Path(cfg.output)
+    if folder in written and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise ValueError(f"output={folder} has another video of this call, which would be lost: leave output= out")
+    written.add(folder)
     with emptied(folder, frames.files):
         try:
             find_objects(predictor, frames, folder, outputs, progress)

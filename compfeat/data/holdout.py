@@ -20,9 +20,11 @@ def hold_out(annotations: VISAnnotations, count: int) -> list[int]:
     if not annotations.has_annotations:
         raise AnnotationError(f"there is no ground truth in {annotations.path}: its videos cannot be validated on")
     if not 0 < count < len(annotations):
+        instead = "data.holdout to fewer, or data.val_split to videos of their own"
+        if len(annotations) == 1:
+            instead = "data.val_split to the split that is trained on, which is then validated on too"
         raise AnnotationError(
-            f"cannot hold out {count} of the {len(annotations)} videos of {annotations.path}: "
-            "set data.holdout to fewer, or data.val_split to videos of their own"
+            f"cannot hold out {count} of the {len(annotations)} videos of {annotations.path}: set {instead}"
         )
     classes = [{track.label for track in video.tracks if not track.crowd} for video in annotations]
     return annotations.arrays.video_ids[stratify(classes, count)].tolist()

@@ -22,7 +22,9 @@ class Images:
     def __init__(self, name: str, files: Iterable[Path], part: Part = WHOLE) -> None:
         files = sorted(files, key=_natural)
         if not files:
-            raise VideoError(f"no jpg or png images in {name}: give a folder of one video's frames, or a video file")
+            raise VideoError(
+                f"no jpg or png images in {name}: give a folder of one video's frames, others as '{name}/*.bmp'"
+            )
         times = [index / FOLDER_FPS for index in range(len(files))]
         chosen = part.among(times)
         if not chosen:

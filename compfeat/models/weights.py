@@ -141,7 +141,7 @@ def require_weights(source: str | Path) -> None:
     """Raises FileNotFoundError where ``source`` of ``load_pretrained`` is a file that is not there; reads nothing."""
     path = _path(source)
     if path is not None and not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}; give weights=coco, coco:PATH or PATH")
+        raise FileNotFoundError(f"no weights at {path}; coco downloads COCO's, coco:PATH is their file")
 
 
 def digest(source: str | Path) -> str | None:

@@ -247,6 +247,12 @@ def test_help_explains_the_keys_and_groups_of_what_is_chosen(cache):
         ("scripts/evaluate.py", ["ckpt=missing.ckpt", "device=warp"], "device=warp cannot be used"),
         ("scripts/predict.py", ["ckpt=missing.ckpt", f"video={ROOT}/docs/demo.jpg"], "missing.ckpt"),
         ("scripts/predict.py", ["ckpt=coco", "video=missing.mp4"], "no video at missing.mp4"),
+        ("scripts/predict.py", ["dog.mp4"], "'dog.mp4' is no KEY=VALUE, see --help; what has spaces stands in quotes"),
+        (
+            "scripts/predict.py",
+            ["ckpt=a", "video=b", "write=tracks,masks"],
+            "they are a list, write=[tracks,masks]",
+        ),
         ("scripts/export.py", ["ckpt=missing.ckpt", "output=missing/folder"], "missing.ckpt"),
         ("scripts/check_data.py", ["data=ytvis", "data.root=missing/folder"], "missing/folder"),
         ("scripts/probe.py", ["attention", "ckpt=last.ckpt"], 'ckpt="last.ckpt": should be a list, [...]'),

@@ -318,14 +318,26 @@ def test_two_at_once_do_not_share_a_folder(tmp_path, monkeypatch):
         assert (tmp_path / "outputs" / "predict" / name / "tracks.csv").is_file()
 
 
-def test_nothing_is_written_where_it_is_called(tmp_path, cache):
+def test_nothing_is_written_where_it_is_called(tmp_path):
     torch.save(untrained.checkpoint("model=mask_rcnn"), tmp_path / "last.ckpt")
     write_clip(tmp_path / "clip.mp4", count=3)
     here = tmp_path / "here"
     here.mkdir()
-    run("scripts/predict.py", "ckpt=../last.ckpt", "video=../clip.mp4", "output=../out", cache=cache, cwd=here)
+    arguments = ["ckpt=../last.ckpt", "video=../clip.mp4", "output=../out"]
+    run("scripts/predict.py", *arguments, cache=tmp_path / "cache", cwd=here)
     assert not list(here.iterdir()) and (tmp_path / "out" / "page.html").is_file()
     assert not list((tmp_path / "out").glob(".hydra"))
+
+
+def test_of_several_videos_none_takes_the_folder_of_another(tmp_path):
+    torch.save(untrained.checkpoint("model=mask_rcnn"), tmp_path / "last.ckpt")
+    for name in ("a", "b"):
+        write_clip(tmp_path / f"{name}.mp4", count=2)
+    several = ["-m", f"ckpt={tmp_path}/last.ckpt", f"video={tmp_path}/a.mp4,{tmp_path}/b.mp4", "write=tracks"]
+    done = run("scripts/predict.py", *several, f"output={tmp_path}/out", cache=tmp_path / "cache", cwd=tmp_path, code=2)
+    assert f"output={tmp_path}/out has another video of this call" in done.stderr and "1 job failed" in done.stderr
+    run("scripts/predict.py", *several, cache=tmp_path / "cache", cwd=tmp_path)
+    assert len(list((tmp_path / "outputs/predict").glob("*/tracks.csv"))) == 2
 
 
 def test_a_class_that_the_network_does_not_know_is_named():

@@ -86,6 +86,8 @@ def test_a_list_of_ids_goes_before_everything(root, tmp_path):
 def test_what_cannot_be_held_out_is_told(root, tmp_path):
     with pytest.raises(AnnotationError, match="cannot hold out 6 of the 6 videos .*: set data.holdout"):
         held_out(root, 6)
+    with pytest.raises(AnnotationError, match="cannot hold out 1 of the 1 videos .*: set data.val_split to the split"):
+        held_out(write_data_set(tmp_path / "one", lengths=(3,)), 1)
     with pytest.raises(AnnotationError, match="there is no ground truth in .*valid.json"):
         held_out(root, 2, train_split="valid")
     with pytest.raises(FileNotFoundError, match="no list of video ids at .*gone.txt"):

@@ -32,7 +32,7 @@ IMAGES = (
     "images",
     ".",
 )
-ADVICE = "set data.root to the folder of the data set (data.coco.root for COCO)"
+ADVICE = "set data.root to the folder of the data set (for COCO data.coco.root, for a converter source)"
 SAME_SPLIT = {"valid": "val", "val": "valid"}
 LOOKED_AT = 50  # frames by which the image folder is recognised; some may be missing
 
