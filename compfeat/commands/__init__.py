@@ -8,7 +8,10 @@ INTERRUPTED = 130  # the exit code that shells give to Ctrl-C
 
 
 class CheckFailed(Exception):
-    """What was looked at is not as it should be: exit code 1. The message says how much of it."""
+    """So many errors are in what was looked at: exit code 1."""
+
+    def __init__(self, errors: int) -> None:
+        super().__init__(f"the check found {errors} {'error' if errors == 1 else 'errors'}")
 
 
 def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

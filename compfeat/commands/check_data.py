@@ -38,7 +38,7 @@ def check_data(cfg: CheckDataConfig) -> None:
         found += tell_faults(check)
         _print_statistics(check)
     if found:
-        raise CheckFailed(told_number(found))
+        raise CheckFailed(found)
     path = Path(cfg.output) / "clips.png"
     _write_clips(data, cfg.clips, path)
     console.print(f"no errors; sample clips as the network gets them: {path}", style="green", soft_wrap=True)
@@ -52,10 +52,6 @@ def tell_faults(check: SplitCheck) -> int:
         for fault in faults:
             console.print(f"error: {fault}", style="red", highlight=False, soft_wrap=True)
     return found
-
-
-def told_number(found: int) -> str:
-    return f"the check found {found} {'error' if found == 1 else 'errors'}"
 
 
 def _write_clips(data: Any, count: int, path: Path) -> None:

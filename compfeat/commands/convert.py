@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from compfeat.commands import CheckFailed
-from compfeat.commands.check_data import tell_faults, told_number
+from compfeat.commands.check_data import tell_faults
 from compfeat.commands.console import console
 from compfeat.commands.launch import launch_named
 from compfeat.data.annotations.reader import VISAnnotations
@@ -16,8 +16,8 @@ from compfeat.data.convert.davis import DAVISVideos
 from compfeat.data.convert.labelled import LabelledVideos
 from compfeat.data.convert.layout_writer import refuse_to_overwrite, write_split
 from compfeat.data.convert.mots import MOTSVideos
-from compfeat.evaluation.results import ResultsError, validate_results
-from compfeat.files import read_json, write_json
+from compfeat.evaluation.results import ResultsError, read_results, validate_results
+from compfeat.files import write_json
 from compfeat.progress import tracked
 from compfeat.quantities import PathName
 
@@ -90,9 +90,7 @@ def coco_video(cfg: COCOVideoConfig) -> None:
     annotations = VISAnnotations.load(cfg.source, cfg.split)  # the frames need not be there
     results = None
     if cfg.results is not None:
-        if not Path(cfg.results).is_file():
-            raise FileNotFoundError(f"there is no results file at {cfg.results}")
-        results = read_json(cfg.results)
+        results = read_results(cfg.results)
         if problems := validate_results(results, annotations.ground_truth(range(len(annotations)))):
             raise ResultsError(f"{cfg.results} does not fit {annotations.path}: {problems[0]} ({len(problems)} in all)")
     content = to_coco_video(annotations, annotations.categories, results)
@@ -136,7 +134,7 @@ def _convert(source: LabelledVideos, cfg: ConvertConfig) -> None:
     kinds = f"{len(statistics.objects)} of {len(source.categories)} classes ({classes})"
     console.print(f"converted: {counts} of {kinds}{crowds} in {output / cfg.split}", style="green", soft_wrap=True)
     if found:
-        raise CheckFailed(told_number(found))
+        raise CheckFailed(found)
 
 
 def _path(name: str | None) -> Path | None:

@@ -13,16 +13,17 @@ from compfeat.commands.loading import find_devices, predictor_maker, require_cla
 from compfeat.commands.resolvers import changed
 from compfeat.data.datamodule import VISDataModule
 from compfeat.evaluation.breakdown import KINDS
+from compfeat.evaluation.results import read_results
 from compfeat.evaluation.tube_ap import METRICS, Results, Truth
 from compfeat.experiments.dashboard import Dashboard
 from compfeat.experiments.measurement import Measurement, Predict, measure, score
 from compfeat.experiments.record import Run
 from compfeat.experiments.run_folder import run_folder
-from compfeat.files import read_json, write_json
+from compfeat.files import write_json
 from compfeat.inference.shares import predict_in_shares
 from compfeat.quantities import Count, PathName, Seed
 
-ELSEWHERE = ("ckpt", "device", "devices", "output", "tracking")  # say nothing of what is measured of which videos
+UNTOLD = ("ckpt", "device", "devices", "output", "tracking")  # say nothing of what is measured of which videos
 
 
 class EvaluateConfig(Protocol):
@@ -59,9 +60,7 @@ def evaluate(cfg: EvaluateConfig) -> None:
     tracking_metrics = _tracking_metrics() if cfg.tracking else None  # what is missing is told first
     output = Path(cfg.output)
     if cfg.results is not None:
-        if not Path(cfg.results).is_file():
-            raise FileNotFoundError(f"there is no results file at {cfg.results}")
-        results = read_json(cfg.results)
+        results = read_results(cfg.results)
         truth = _truth(instantiate(cfg.data))
         _tell(score(truth, results, output), output)
         if tracking_metrics:
@@ -137,5 +136,5 @@ def _named(data: VISDataModule) -> str:
     """Which videos were measured on, and in which way: "ytvis-valid+tracker-cues"."""
     given = HydraConfig.get()
     videos = given.runtime.choices["data"] if data.generator else data.folder.resolve().name
-    ways = [override for override in given.overrides.task if override.partition("=")[0] not in ELSEWHERE]
+    ways = [override for override in given.overrides.task if override.partition("=")[0] not in UNTOLD]
     return changed(f"{videos}-{data.val_split}", ways)

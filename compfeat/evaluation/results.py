@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from compfeat.files import written_whole
+from compfeat.files import read_json, written_whole
 from compfeat.masks import are_whole, json_rle, whole_runs
 from compfeat.structures import Tube
 
@@ -18,6 +18,18 @@ REQUIRED = ("video_id", "category_id", "score", "segmentations")
 
 class ResultsError(ValueError):
     """Results do not fit the ground truth they are evaluated against, or that is none."""
+
+
+def read_results(path: str | Path) -> Any:
+    """What a results.json holds, not validated yet.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is no json.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no results file at {path}")
+    return read_json(path)
 
 
 def validate_results(results: Any, ground_truth: Mapping[str, Any]) -> list[str]:

@@ -136,7 +136,7 @@ def _made(one: MeasuredRun) -> dict[str, Any]:
 
 def _differing(configs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The keys of which configs, by run, have different values: "weights: 0a1b2c3d of a-0, a-1; coco of b-0"."""
-    seeds = {"seed", "data.seed", "module.seed"}
+    seeds = {"data.seed", "module.seed"}
     flat = {run: {k: v for k, v in effective(config) if k not in seeds} for run, config in configs.items()}
     told = []
     for key in dict.fromkeys(key for config in flat.values() for key in config):
